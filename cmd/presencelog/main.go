@@ -1,0 +1,51 @@
+// Command presencelog records the presence of WhatsApp contacts and tells their history. This package translates flags,
+// environment and signals, and prints for people; the work is done in internal/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Serve     serveCmd     `cmd:"" help:"Receive webhooks and answer questions."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring the database's schema up or down, or show where it is."`
+
+	Version kong.VersionFlag `help:"Show the version."`
+}
+
+func main() {
+	// The first signal ends what is under way in good order; a second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+
+	var c cli
+	parser := kong.Must(&c,
+		kong.Name("presencelog"),
+		kong.Description("The presence history of WhatsApp contacts: who was in the chat, typing or recording, when and for how long."),
+		kong.DefaultEnvars("PRESENCELOG"),
+		kong.Vars{"version": version(), "data_dir": defaultDataDir()},
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	args, err := parser.Parse(os.Args[1:])
+	parser.FatalIfErrorf(err)
+	if err := args.Run(); err != nil {
+		fmt.Fprintf(os.Stderr, "presencelog: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

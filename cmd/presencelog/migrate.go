@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/postgres"
+)
+
+type migrateCmd struct {
+	Up     migrateUpCmd     `cmd:"" help:"Bring the schema to the newest version."`
+	Down   migrateDownCmd   `cmd:"" help:"Take back the newest migration, with the data it holds."`
+	Status migrateStatusCmd `cmd:"" help:"List the migrations."`
+}
+
+type migrateUpCmd struct{ database }
+
+func (c *migrateUpCmd) Run(ctx context.Context) error {
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error { return printMigrations(ctx, pool) })
+}
+
+type migrateDownCmd struct {
+	database
+	Yes bool `help:"Do it: the data goes too."`
+}
+
+func (c *migrateDownCmd) Run(ctx context.Context) error {
+	if !c.Yes {
+		return errors.New("migrate down deletes what the newest migration holds; say --yes if that is meant")
+	}
+	return c.withBarePool(ctx, func(pool *pgxpool.Pool) error {
+		if err := postgres.Down(ctx, pool); err != nil {
+			return err
+		}
+		return printMigrations(ctx, pool)
+	})
+}
+
+type migrateStatusCmd struct{ database }
+
+func (c *migrateStatusCmd) Run(ctx context.Context) error {
+	return c.withBarePool(ctx, func(pool *pgxpool.Pool) error { return printMigrations(ctx, pool) })
+}
+
+func printMigrations(ctx context.Context, pool *pgxpool.Pool) error {
+	list, err := postgres.Migrations(ctx, pool)
+	for _, m := range list {
+		state := "pending"
+		if m.Applied {
+			state = "applied"
+		}
+		fmt.Printf("%s\t%s\n", state, m.Name)
+	}
+	return err
+}

@@ -1,0 +1,117 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+type timelineBody struct {
+	Spans      []presence.Span `json:"spans" doc:"Whole spans, oldest first, not clipped to the range"`
+	NextCursor *string         `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+}
+
+type timelineInput struct {
+	ContactPath
+	RangeQuery
+	Limit  int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many to give at most"`
+	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
+}
+
+func (s *server) timeline(ctx context.Context, in *timelineInput) (*struct{ Body timelineBody }, error) {
+	list := []string{"timeline", in.InstanceID, in.Phone}
+	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
+	if err != nil {
+		return nil, err
+	}
+	rest, startsFrom := whole, time.Time{}
+	if page != nil {
+		rest.From, startsFrom = page.At, page.At
+	}
+	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, startsFrom, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	var out struct{ Body timelineBody }
+	if len(spans) > in.Limit {
+		out.Body.NextCursor = cursor{List: list, Range: whole, At: spans[in.Limit].Start}.encode()
+		spans = spans[:in.Limit]
+	}
+	out.Body.Spans = spans
+	return &out, nil
+}
+
+type eventBody struct {
+	ID         string          `json:"id" doc:"The event's name among those of its contact"`
+	ReceivedAt time.Time       `json:"receivedAt"`
+	Status     presence.Status `json:"status"`
+	LastSeen   *int64          `json:"lastSeen" doc:"As the gateway sent it; gateways differ in its unit"`
+	Extra      object          `json:"extra" doc:"The fields that presencelog does not know, as sent; null if there were none"`
+}
+
+// object is a JSON object that is passed on as it is; null if empty.
+type object []byte
+
+// MarshalJSON writes the object.
+func (o object) MarshalJSON() ([]byte, error) {
+	if len(o) == 0 {
+		return []byte("null"), nil
+	}
+	return json.RawMessage(o), nil
+}
+
+// Schema describes the object.
+func (o object) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Nullable: true, AdditionalProperties: true}
+}
+
+type eventsBody struct {
+	Events     []eventBody `json:"events"`
+	NextCursor *string     `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+}
+
+type eventsInput struct {
+	ContactPath
+	RangeQuery
+	PageQuery
+	Order string `query:"order" enum:"asc,desc" default:"asc" doc:"Oldest or newest first"`
+}
+
+func (s *server) events(ctx context.Context, in *eventsInput) (*struct{ Body eventsBody }, error) {
+	list := []string{"events", in.InstanceID, in.Phone, in.Order}
+	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
+	if err != nil {
+		return nil, err
+	}
+	var last *history.EventKey
+	if page != nil {
+		last = &history.EventKey{ReceivedAt: page.At, Seq: page.Seq}
+	}
+	read := s.History.Events
+	if in.Order == "desc" {
+		read = s.History.EventsBackwards
+	}
+	events, err := read(ctx, in.InstanceID, in.Phone, whole, last, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	var out struct{ Body eventsBody }
+	if len(events) > in.Limit {
+		events = events[:in.Limit]
+		e := events[in.Limit-1]
+		out.Body.NextCursor = cursor{List: list, Range: whole, At: e.ReceivedAt, Seq: e.Seq}.encode()
+	}
+	out.Body.Events = make([]eventBody, len(events))
+	for i, e := range events {
+		out.Body.Events[i] = eventBody{
+			ID: presence.EventID(e.ReceivedAt, e.Seq), ReceivedAt: e.ReceivedAt, Status: e.Status,
+			LastSeen: e.LastSeen, Extra: e.Extra,
+		}
+	}
+	return &out, nil
+}

@@ -1,0 +1,269 @@
+// Package gateway knows the gateways' formats: it turns the bytes of a callback into a presence.Event and back. One file
+// for each gateway. How callbacks arrive and where events go is not its business.
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+const (
+	maxNameBytes = 128 // of a phone or an instanceId
+	maxDepth     = 64  // of the unknown fields
+)
+
+// zapiBody is Z-API's PresenceChatCallback. Every field stays raw, so that each can be refused by its name; what is not
+// named here is kept as it came.
+type zapiBody struct {
+	Type       jsontext.Value `json:"type"`
+	Phone      jsontext.Value `json:"phone"`
+	Status     jsontext.Value `json:"status"`
+	LastSeen   jsontext.Value `json:"lastSeen"`
+	InstanceID jsontext.Value `json:"instanceId"`
+	Extra      jsontext.Value `json:",inline"`
+}
+
+// zapiRecord is a line of an export: the body and when it was received.
+type zapiRecord struct {
+	zapiBody
+	ReceivedAt jsontext.Value `json:"receivedAt"`
+}
+
+// FieldError says which field of a body is wrong, and why.
+type FieldError struct{ Field, Reason string }
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Reason }
+
+// IgnoredError says that a body is a callback of another type.
+type IgnoredError struct{ Type string }
+
+func (e *IgnoredError) Error() string {
+	return fmt.Sprintf("a %q callback is not a presence event", e.Type)
+}
+
+// DecodeZAPI reads the body of a Z-API callback; ReceivedAt and Seq are left for the caller. The error is a *FieldError,
+// an *IgnoredError, or says why the body is not a JSON object.
+func DecodeZAPI(body []byte) (presence.Event, error) {
+	var raw zapiBody
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return presence.Event{}, notObject(body, err)
+	}
+	return raw.event()
+}
+
+// DecodeRecord reads a body with receivedAt added, as AppendRecord writes it; the errors are DecodeZAPI's.
+func DecodeRecord(line []byte) (presence.Event, error) {
+	var raw zapiRecord
+	if err := json.Unmarshal(line, &raw); err != nil {
+		return presence.Event{}, notObject(line, err)
+	}
+	e, err := raw.event()
+	if err != nil {
+		return e, err
+	}
+	e.ReceivedAt, err = moment("receivedAt", raw.ReceivedAt)
+	return e, err
+}
+
+func (raw *zapiBody) event() (presence.Event, error) {
+	kind, err := text("type", raw.Type)
+	if err != nil {
+		return presence.Event{}, err
+	}
+	if kind != "PresenceChatCallback" {
+		return presence.Event{}, &IgnoredError{kind}
+	}
+	var e presence.Event
+	if e.InstanceID, err = name("instanceId", raw.InstanceID); err != nil {
+		return e, err
+	}
+	if e.Phone, err = name("phone", raw.Phone); err != nil {
+		return e, err
+	}
+	status, err := text("status", raw.Status)
+	if err != nil {
+		return e, err
+	}
+	if e.Status, err = presence.ParseStatus(status); err != nil {
+		return e, &FieldError{"status", fmt.Sprintf("is %q; it must be one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", shorten(status))}
+	}
+	if e.LastSeen, err = integer("lastSeen", raw.LastSeen); err != nil {
+		return e, err
+	}
+	e.Extra, err = extra(raw.Extra)
+	return e, err
+}
+
+func notObject(body []byte, err error) error {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return errors.New("the body is empty; it must be a JSON object")
+	}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("the body is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
+	}
+	return errors.New("the body must be a JSON object")
+}
+
+func text(field string, v jsontext.Value) (string, error) {
+	if v == nil {
+		return "", &FieldError{field, "is missing"}
+	}
+	if v.Kind() != '"' {
+		return "", &FieldError{field, "is " + kindOf(v) + "; it must be a string"}
+	}
+	s, err := jsontext.AppendUnquote(nil, v)
+	if err != nil {
+		return "", &FieldError{field, "is not valid UTF-8"}
+	}
+	return string(s), nil
+}
+
+// name reads a phone or an instanceId: PostgreSQL's text cannot hold a NUL.
+func name(field string, v jsontext.Value) (string, error) {
+	s, err := text(field, v)
+	switch {
+	case err != nil:
+		return "", err
+	case s == "":
+		return "", &FieldError{field, "is empty"}
+	case len(s) > maxNameBytes:
+		return "", &FieldError{field, fmt.Sprintf("has %d bytes; it may have %d", len(s), maxNameBytes)}
+	case strings.IndexByte(s, 0) >= 0:
+		return "", &FieldError{field, "contains a NUL character"}
+	}
+	return s, nil
+}
+
+func integer(field string, v jsontext.Value) (*int64, error) {
+	if v == nil || v.Kind() == 'n' {
+		return nil, nil
+	}
+	if v.Kind() != '0' {
+		return nil, &FieldError{field, "is " + kindOf(v) + "; it must be an integer or null"}
+	}
+	var n int64
+	if err := json.Unmarshal(v, &n); err != nil || n == presence.NoLastSeen {
+		return nil, &FieldError{field, "is " + shorten(string(v)) + "; it must be an integer of 64 bits or null"}
+	}
+	return &n, nil
+}
+
+// moment reads a time. The years that it may have are those in which there can be events, so that a slip of the pen does
+// not make a partition for each.
+func moment(field string, v jsontext.Value) (time.Time, error) {
+	s, err := text(field, v)
+	if err != nil {
+		return time.Time{}, err
+	}
+	at, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return at, &FieldError{field, fmt.Sprintf("is %q; it must be a time like 2026-10-01T09:00:00.123456Z", shorten(s))}
+	}
+	at = at.UTC().Truncate(time.Microsecond)
+	if at.Year() < 2000 || at.Year() > 2100 {
+		return at, &FieldError{field, fmt.Sprintf("is in the year %d; it must be from 2000 to 2100", at.Year())}
+	}
+	return at, nil
+}
+
+// extra makes the unknown fields fit to be stored: compact, so that alike is alike, and not so deep that the database's
+// parser would refuse a whole batch for it.
+func extra(v jsontext.Value) ([]byte, error) {
+	if v == nil || string(v) == "{}" {
+		return nil, nil
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return nil, &FieldError{"body", fmt.Sprintf("nests deeper than %d levels", maxDepth)}
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	if err := v.Compact(); err != nil {
+		return nil, fmt.Errorf("the body is not JSON: %w", err)
+	}
+	return v, nil
+}
+
+func kindOf(v jsontext.Value) string {
+	switch v.Kind() {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '0':
+		return "a number"
+	case '"':
+		return "a string"
+	case '{':
+		return "an object"
+	default:
+		return "an array"
+	}
+}
+
+func shorten(s string) string {
+	if len(s) > 40 {
+		return strings.ToValidUTF8(s[:40], "") + "…"
+	}
+	return s
+}
+
+// AppendZAPI appends the body that Z-API POSTs for an event.
+func AppendZAPI(b []byte, e presence.Event) []byte {
+	return append(appendMembers(b, e), '}')
+}
+
+// AppendRecord appends an event as one line of an export: the body, receivedAt added, and a newline. A receivedAt among
+// the unknown fields has to make way.
+func AppendRecord(b []byte, e presence.Event) []byte {
+	if bytes.Contains(e.Extra, []byte(`"receivedAt"`)) {
+		var others map[string]jsontext.Value
+		if err := json.Unmarshal(e.Extra, &others); err == nil {
+			delete(others, "receivedAt")
+			e.Extra, _ = json.Marshal(others, json.Deterministic(true))
+		}
+	}
+	b = append(appendMembers(b, e), `,"receivedAt":"`...)
+	return append(e.ReceivedAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z"), "\"}\n"...)
+}
+
+// appendMembers appends the body without its closing brace.
+func appendMembers(b []byte, e presence.Event) []byte {
+	b = append(b, `{"type":"PresenceChatCallback","phone":`...)
+	b, _ = jsontext.AppendQuote(b, e.Phone) // the error only tells of bytes that are not UTF-8
+	b = append(b, `,"status":"`...)
+	b = append(b, e.Status.String()...)
+	b = append(b, `","lastSeen":`...)
+	if e.LastSeen == nil {
+		b = append(b, "null"...)
+	} else {
+		b = strconv.AppendInt(b, *e.LastSeen, 10)
+	}
+	b = append(b, `,"instanceId":`...)
+	b, _ = jsontext.AppendQuote(b, e.InstanceID)
+	if len(e.Extra) > len("{}") {
+		b = append(b, ',')
+		b = append(b, e.Extra[1:len(e.Extra)-1]...)
+	}
+	return b
+}

@@ -1,0 +1,81 @@
+package history
+
+import (
+	"errors"
+	"time"
+	_ "time/tzdata" // time zones must not depend on the machine
+)
+
+// MaxBuckets is how many buckets an answer may have.
+const MaxBuckets = 1000
+
+// ErrTooManyBuckets says that a range would be cut into more than MaxBuckets.
+var ErrTooManyBuckets = errors.New("the range has more than 1000 buckets; take larger ones or a shorter range")
+
+// Bucket is a unit of the calendar.
+type Bucket string
+
+const (
+	NoBucket Bucket = "none"
+	Hour     Bucket = "hour"
+	Day      Bucket = "day"
+	Week     Bucket = "week" // begins on Monday
+	Month    Bucket = "month"
+)
+
+// Bounds cuts a range at the calendar's bounds in loc, its own ends included: bucket i is from bound i to bound i+1.
+func Bounds(in Range, bucket Bucket, loc *time.Location) ([]time.Time, error) {
+	bounds := []time.Time{in.From.UTC()}
+	if bucket != NoBucket {
+		for at := next(in.From.In(loc), bucket); at.Before(in.To); at = next(at, bucket) {
+			if len(bounds) == MaxBuckets {
+				return nil, ErrTooManyBuckets
+			}
+			bounds = append(bounds, at.UTC())
+		}
+	}
+	return append(bounds, in.To.UTC()), nil
+}
+
+// next returns the first bound of the calendar after a moment, in the moment's location.
+func next(at time.Time, bucket Bucket) time.Time {
+	year, month, day := at.Date()
+	switch bucket {
+	case Hour:
+		// Clocks are put forward or back at any minute, so an hour is what is left until the clock shows a full one.
+		past := time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
+		return cutAtChange(at, at.Add(time.Hour-past))
+	case Day:
+		return midnight(year, month, day+1, at.Location())
+	case Week:
+		return midnight(year, month, day+7-(int(at.Weekday())+6)%7, at.Location())
+	default:
+		return midnight(year, month+1, 1, at.Location())
+	}
+}
+
+// cutAtChange corrects an end that was reckoned across a change of the clocks by less than an hour.
+func cutAtChange(start, end time.Time) time.Time {
+	if past := time.Duration(end.Minute())*time.Minute + time.Duration(end.Second())*time.Second; past > 0 {
+		if back := end.Add(-past); back.After(start) && back.Minute() == 0 {
+			return back
+		}
+		return end.Add(time.Hour - past)
+	}
+	return end
+}
+
+// midnight returns the first moment of a day. Where the clocks skip midnight, that is the moment they skip it; time.Date
+// may then return a moment of the day before.
+func midnight(year int, month time.Month, day int, loc *time.Location) time.Time {
+	at := time.Date(year, month, day, 0, 0, 0, 0, loc)
+	for want := time.Date(year, month, day, 12, 0, 0, 0, loc).Day(); at.Day() != want; {
+		left := time.Duration(24-at.Hour())*time.Hour - time.Duration(at.Minute())*time.Minute
+		if _, change := at.ZoneBounds(); !change.IsZero() && change.Sub(at) < left {
+			at = change
+		} else {
+			at = at.Add(left)
+		}
+	}
+	return at
+}

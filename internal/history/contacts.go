@@ -1,0 +1,108 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// Instances returns the instances that were heard of, in the order of their ids, at most limit, those after the given id.
+func (r *Reader) Instances(ctx context.Context, after string, limit int) ([]presence.Instance, error) {
+	rows, err := r.q.ListInstances(ctx, after, int32(limit))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]presence.Instance, len(rows))
+	for i, row := range rows {
+		list[i] = presence.Instance{
+			InstanceID: row.Name, FirstEventAt: row.FirstEventAt.Time.UTC(), LastEventAt: row.LastEventAt.Time.UTC(),
+		}
+	}
+	return list, nil
+}
+
+// Contact returns one contact and what it does now.
+func (r *Reader) Contact(ctx context.Context, instanceID, phone string) (presence.Contact, error) {
+	id, err := r.contact(ctx, instanceID, phone)
+	if err != nil {
+		return presence.Contact{}, err
+	}
+	now := r.now()
+	row, err := r.q.GetContact(ctx, db.Time(now), id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return presence.Contact{}, &NotFoundError{InstanceID: instanceID, Phone: phone}
+	}
+	return contactOf(db.ListContactsRow(row), now), err
+}
+
+// ContactsQuery asks for contacts of an instance.
+type ContactsQuery struct {
+	InstanceID string
+	Statuses   []presence.Status // who has one of these now; none means any
+	Search     string            // who has this in the phone
+	After      string            // whose phone comes later in the order of bytes
+	Limit      int
+}
+
+// Contacts returns contacts in the order of their phones.
+func (r *Reader) Contacts(ctx context.Context, ask ContactsQuery) ([]presence.Contact, error) {
+	id, err := r.instance(ctx, ask.InstanceID)
+	if err != nil {
+		return nil, err
+	}
+	if len(ask.Statuses) == 0 {
+		ask.Statuses = presence.Statuses()
+	}
+	statuses := make([]int16, len(ask.Statuses))
+	for i, s := range ask.Statuses {
+		statuses[i] = int16(s)
+	}
+	now := r.now()
+	all := db.ListContactsParams{
+		Now: db.Time(now), InstanceID: id, AfterPhone: ask.After, Search: ask.Search, Statuses: statuses,
+		MaxRows: int32(ask.Limit),
+	}
+	if slices.Contains(ask.Statuses, presence.Unavailable) {
+		rows, err := r.q.ListContacts(ctx, all)
+		return contactsOf(rows, now), err
+	}
+	longest, err := r.q.LongestTimeouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	heard := longest.Presence
+	if !slices.Contains(ask.Statuses, presence.Available) && !slices.Contains(ask.Statuses, presence.Paused) {
+		heard = longest.TypingOrRecording
+	}
+	present, err := r.q.ListPresentContacts(ctx, db.ListPresentContactsParams{
+		HeardSince: db.Time(now.Add(-time.Duration(heard) * time.Microsecond)),
+		Now:        all.Now, InstanceID: all.InstanceID, AfterPhone: all.AfterPhone, Search: all.Search,
+		Statuses: all.Statuses, MaxRows: all.MaxRows,
+	})
+	rows := make([]db.ListContactsRow, len(present))
+	for i, row := range present {
+		rows[i] = db.ListContactsRow(row)
+	}
+	return contactsOf(rows, now), err
+}
+
+func contactsOf(rows []db.ListContactsRow, now time.Time) []presence.Contact {
+	list := make([]presence.Contact, len(rows))
+	for i, row := range rows {
+		list[i] = contactOf(row, now)
+	}
+	return list
+}
+
+func contactOf(row db.ListContactsRow, now time.Time) presence.Contact {
+	return presence.Contact{
+		Phone: row.Phone, Status: presence.Status(row.Status), Since: row.Since.Time.UTC(),
+		FirstEventAt: row.FirstEventAt.Time.UTC(), LastEventAt: row.LastEventAt.Time.UTC(), Now: now,
+	}
+}

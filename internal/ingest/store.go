@@ -1,0 +1,234 @@
+// Package ingest makes events durable: Store writes a batch of them to PostgreSQL exactly once, Writer gathers what
+// concurrent requests bring into batches. It does not know where events come from.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// maxKnown bounds the contacts whose numbers a Store remembers: about 40 MB.
+const maxKnown = 300_000
+
+type contact struct{ instanceID, phone string }
+
+// Store writes events. It is for one goroutine: it keeps the numbers of the contacts it has seen, and its arrays.
+type Store struct {
+	pool  *pgxpool.Pool
+	known map[contact]int32
+	rows  db.InsertEventsParams
+
+	overlapping bool // the last merge found that some events were stored
+}
+
+// NewStore returns a Store that writes through pool.
+func NewStore(pool *pgxpool.Pool) *Store {
+	return &Store{pool: pool, known: map[contact]int32{}, rows: db.InsertEventsParams{NoLastSeen: presence.NoLastSeen}}
+}
+
+// Write stores events whose ReceivedAt and Seq were given them once and for all, in one transaction. It may be called
+// again with the same events when it is not known whether they were committed: what is stored is left alone.
+func (s *Store) Write(ctx context.Context, events []presence.Event) error {
+	return s.withPartitions(ctx, events, func() error {
+		written, err := s.write(ctx, events)
+		if err != nil || written == int64(len(events)) {
+			return err
+		}
+		// Either this is such a second call, or a key is taken by an event from elsewhere, which Merge tells apart.
+		_, err = s.merge(ctx, events)
+		return err
+	})
+}
+
+func (s *Store) write(ctx context.Context, events []presence.Event) (int64, error) {
+	if s.allKnown(events) {
+		s.fill(events)
+		return db.New(s.pool).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
+	}
+	return s.inTx(ctx, events, func(q *db.Queries) (int64, error) { return q.InsertEvents(ctx, s.rows) })
+}
+
+// Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
+// stored if they are alike in all but Seq, which is given anew: events of one contact and ReceivedAt keep their order here.
+func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
+	err = s.withPartitions(ctx, events, func() error {
+		// Most of what is merged is new altogether, and then a plain insert does, which is twice as fast.
+		if !s.overlapping {
+			if err := number(events); err != nil {
+				return err
+			}
+			added, err = s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
+				n, err := q.InsertEvents(ctx, s.rows)
+				if err == nil && n < int64(len(events)) {
+					err = errOverlap
+				}
+				return n, err
+			})
+			if !errors.Is(err, errOverlap) {
+				return err
+			}
+		}
+		added, err = s.merge(ctx, events)
+		s.overlapping = added < int64(len(events))
+		return err
+	})
+	return added, err
+}
+
+var errOverlap = errors.New("some of the events are stored already")
+
+// number gives events of one contact and ReceivedAt ascending Seqs.
+func number(events []presence.Event) error {
+	type key struct {
+		contact
+		at int64
+	}
+	seqs := make(map[key]int16, len(events))
+	for i := range events {
+		e := &events[i]
+		k := key{contact{e.InstanceID, e.Phone}, e.ReceivedAt.UnixMicro()}
+		if seqs[k] == math.MaxInt16 {
+			return fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
+		}
+		e.Seq = seqs[k]
+		seqs[k]++
+	}
+	return nil
+}
+
+func (s *Store) merge(ctx context.Context, events []presence.Event) (int64, error) {
+	return s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
+		r := s.rows
+		return q.MergeEvents(ctx, db.MergeEventsParams{
+			ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
+			LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+		})
+	})
+}
+
+// withPartitions makes the partitions that do says are missing, and does it again.
+func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do func() error) error {
+	err := do()
+	var failed *pgconn.PgError
+	if !errors.As(err, &failed) || failed.Code != "23514" { // check_violation: no partition for the row
+		return err
+	}
+	moments := make([]time.Time, len(events))
+	for i, e := range events {
+		moments[i] = e.ReceivedAt
+	}
+	if err := postgres.MakePartitions(ctx, s.pool, moments...); err != nil {
+		return fmt.Errorf("making the partitions of events: %w", err)
+	}
+	return do()
+}
+
+// inTx adds the contacts that are new and writes, all in one transaction. A contact is remembered only once committed.
+func (s *Store) inTx(ctx context.Context, events []presence.Event, write func(*db.Queries) (int64, error)) (int64, error) {
+	var n int64
+	unknown := s.unknown(events)
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		q := db.New(tx)
+		if err := s.addContacts(ctx, q, unknown); err != nil {
+			return fmt.Errorf("adding contacts: %w", err)
+		}
+		s.fill(events)
+		var err error
+		n, err = write(q)
+		return err
+	})
+	if err != nil {
+		for k := range unknown {
+			delete(s.known, k)
+		}
+	}
+	return n, err
+}
+
+func (s *Store) addContacts(ctx context.Context, q *db.Queries, unknown map[contact]bool) error {
+	if len(unknown) == 0 {
+		return nil
+	}
+	var instances, phones, names []string
+	seen := map[string]bool{}
+	for k := range unknown {
+		instances, phones = append(instances, k.instanceID), append(phones, k.phone)
+		if !seen[k.instanceID] {
+			seen[k.instanceID], names = true, append(names, k.instanceID)
+		}
+	}
+	find := func() error {
+		rows, err := q.FindContacts(ctx, instances, phones)
+		for _, r := range rows {
+			s.known[contact{r.Instance, r.Phone}] = r.ID
+		}
+		return err
+	}
+	// Most are known to the database, though not to this process.
+	before := len(s.known)
+	if err := find(); err != nil || len(s.known)-before == len(unknown) {
+		return err
+	}
+	if err := q.AddInstances(ctx, names); err != nil {
+		return err
+	}
+	if err := q.AddContacts(ctx, instances, phones); err != nil {
+		return err
+	}
+	return find()
+}
+
+func (s *Store) allKnown(events []presence.Event) bool {
+	for i := range events {
+		if _, ok := s.known[contact{events[i].InstanceID, events[i].Phone}]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// unknown returns the contacts whose numbers are to be asked for. It first forgets all, should they be too many.
+func (s *Store) unknown(events []presence.Event) map[contact]bool {
+	if len(s.known) > maxKnown {
+		clear(s.known)
+	}
+	unknown := map[contact]bool{}
+	for i := range events {
+		k := contact{events[i].InstanceID, events[i].Phone}
+		if _, ok := s.known[k]; !ok {
+			unknown[k] = true
+		}
+	}
+	return unknown
+}
+
+func (s *Store) fill(events []presence.Event) {
+	r := &s.rows
+	r.ContactIds, r.ReceivedAts, r.Seqs = r.ContactIds[:0], r.ReceivedAts[:0], r.Seqs[:0]
+	r.Statuses, r.LastSeens, r.Extras = r.Statuses[:0], r.LastSeens[:0], r.Extras[:0]
+	for i := range events {
+		e := &events[i]
+		lastSeen := int64(presence.NoLastSeen)
+		if e.LastSeen != nil {
+			lastSeen = *e.LastSeen
+		}
+		r.ContactIds = append(r.ContactIds, s.known[contact{e.InstanceID, e.Phone}])
+		r.ReceivedAts = append(r.ReceivedAts, pgtype.Timestamptz{Time: e.ReceivedAt, Valid: true})
+		r.Seqs = append(r.Seqs, e.Seq)
+		r.Statuses = append(r.Statuses, int16(e.Status))
+		r.LastSeens = append(r.LastSeens, lastSeen)
+		r.Extras = append(r.Extras, string(e.Extra))
+	}
+}

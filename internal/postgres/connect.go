@@ -1,0 +1,30 @@
+// Package postgres connects to the database and keeps its schema: pools, migrations and the events' partitions.
+// What is asked of the tables is not here but in queries/.
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Connect opens a pool of at most maxConns connections for one purpose, named in pg_stat_activity as
+// "presencelog <purpose>". It does not wait for the database: the first query does.
+func Connect(ctx context.Context, connString, purpose string, maxConns int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(connString)
+	if err != nil {
+		return nil, fmt.Errorf("the database's address (DATABASE_URL): %w", err)
+	}
+	config.MaxConns = maxConns
+	params := config.ConnConfig.RuntimeParams
+	params["application_name"] = "presencelog " + purpose
+	params["timezone"] = "UTC"
+	// 200 means durable, whatever the role's or the server's default is.
+	params["synchronous_commit"] = "on"
+	// Compiling costs these queries a hundred times what it saves.
+	params["jit"] = "off"
+	// Planning a query over all partitions costs more than running it; every plan here prunes as it runs.
+	params["plan_cache_mode"] = "force_generic_plan"
+	return pgxpool.NewWithConfig(ctx, config)
+}

@@ -1,0 +1,151 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// account is a user of the system.
+type account struct {
+	uid, gid uint32
+}
+
+// chooseUser decides who runs PostgreSQL, which refuses to be run by root: the
+// owner of the cluster, or else one of the users that are there for such ends.
+// It gives the cluster to that user.
+func (c *cluster) chooseUser() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	fi, err := os.Stat(c.data())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err == nil {
+		if a := fileOwner(fi); a.uid != 0 {
+			c.user = &a
+			return nil
+		}
+	}
+	if c.user, err = lookupAccount("postgres", "nobody"); err != nil {
+		return err
+	}
+	if fi == nil {
+		return nil
+	}
+	return filepath.WalkDir(c.data(), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(c.user.uid), int(c.user.gid))
+	})
+}
+
+func lookupAccount(names ...string) (*account, error) {
+	for _, name := range names {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err := strconv.ParseUint(u.Uid, 10, 32)
+		if err != nil || uid == 0 {
+			continue
+		}
+		gid, err := strconv.ParseUint(u.Gid, 10, 32)
+		if err != nil {
+			continue
+		}
+		return &account{uint32(uid), uint32(gid)}, nil
+	}
+	return nil, fmt.Errorf("PostgreSQL does not run as root and there is none of the users %s: add one, or do not run as root", strings.Join(names, ", "))
+}
+
+// checkAccess makes sure that the user of PostgreSQL reaches the directories it
+// needs, with the help of a capability if need be.
+func (c *cluster) checkAccess(ctx context.Context, bin string) error {
+	if c.user == nil {
+		return nil
+	}
+	// This directory is ours to open; entering it is not reading it.
+	fi, err := os.Stat(c.dir)
+	if err != nil {
+		return err
+	}
+	if !c.user.enters(fi) {
+		if err := os.Chmod(c.dir, fi.Mode().Perm()|0o011); err != nil {
+			return err
+		}
+	}
+	c.search = false
+	if err := c.tryAccess(ctx, bin); err != nil {
+		// PostgreSQL looks for its files with access(2), for which a capability
+		// does not count.
+		return c.accessError(bin, err, "choose other programs with "+binVar)
+	}
+	if c.tryAccess(ctx, bin, c.dir, c.socket) == nil {
+		return nil
+	}
+	// With the capability, superusers of the database can also have the server
+	// read any file; but they are root on this machine, or its guests.
+	c.search = true
+	if err := c.tryAccess(ctx, bin, c.dir, c.socket); err != nil {
+		dir := c.dir
+		if c.user.blocked(dir) == "" {
+			dir = c.socket
+		}
+		return c.accessError(dir, err, "choose another data directory")
+	}
+	return nil
+}
+
+// tryAccess runs postgres as its user, who first enters the directories.
+func (c *cluster) tryAccess(ctx context.Context, bin string, dirs ...string) error {
+	args := append([]string{"-c", `for d; do cd "$d" || exit; done; exec "$0" --version`, filepath.Join(bin, "postgres")}, dirs...)
+	out, err := c.command(ctx, syscall.SIGKILL, "/bin/sh", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w %s", err, lastLines(out))
+	}
+	return nil
+}
+
+func (c *cluster) accessError(path string, err error, instead string) error {
+	dir := c.user.blocked(path)
+	if dir == "" {
+		return fmt.Errorf("PostgreSQL cannot run as the user id %d, for it does not run as root: %w", c.user.uid, err)
+	}
+	return fmt.Errorf("PostgreSQL runs as the user id %d, for it does not run as root, and cannot enter %[2]s: let it (chmod o+x %[2]s) or %s (%w)", c.user.uid, dir, instead, err)
+}
+
+// enters reports whether the mode of a directory lets the account enter it.
+func (a *account) enters(fi os.FileInfo) bool {
+	o, mode := fileOwner(fi), fi.Mode().Perm()
+	switch {
+	case a.uid == o.uid:
+		return mode&0o100 != 0
+	case a.gid == o.gid:
+		return mode&0o010 != 0
+	}
+	return mode&0o001 != 0
+}
+
+// blocked returns the topmost directory on the way to path, or path, that the
+// account cannot enter, or "".
+func (a *account) blocked(path string) string {
+	if parent := filepath.Dir(path); parent != path {
+		if dir := a.blocked(parent); dir != "" {
+			return dir
+		}
+	}
+	if fi, err := os.Stat(path); err == nil && fi.IsDir() && !a.enters(fi) {
+		return path
+	}
+	return ""
+}

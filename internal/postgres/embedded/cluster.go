@@ -1,0 +1,300 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// initPrefix begins the names of directories in which initdb is at work.
+const initPrefix = "postgres.init-"
+
+// cluster is a data directory and what it takes to run a server on it. All but
+// dir, wantBin, settings, log and socket is set by prepare.
+type cluster struct {
+	dir      string // absolute and without symbolic links
+	wantBin  string
+	settings map[string]string
+	log      *slog.Logger
+
+	bin    string
+	socket string   // directory of the Unix socket
+	user   *account // who runs PostgreSQL; nil: this process's user
+	search bool     // the user needs help to enter a directory
+}
+
+// data returns the directory that PostgreSQL itself knows.
+func (c *cluster) data() string { return filepath.Join(c.dir, "postgres") }
+
+// makeDir makes the directory and returns its one true name, so that all
+// processes agree on it.
+func makeDir(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(dir)
+}
+
+// prepare finds the programs and makes the cluster if there is none. It needs
+// the lock.
+func (c *cluster) prepare(ctx context.Context) error {
+	version, err := c.version()
+	if err != nil {
+		return err
+	}
+	bin, err := c.findBin(ctx, version)
+	if err != nil {
+		return err
+	}
+	if err := c.chooseUser(); err != nil {
+		return err
+	}
+	if err := c.makeSocketDir(); err != nil {
+		return err
+	}
+	if err := c.checkAccess(ctx, bin); err != nil {
+		return err
+	}
+	if version == "" {
+		if err := c.initdb(ctx, bin); err != nil {
+			return err
+		}
+	}
+	c.bin = bin
+	return nil
+}
+
+// version returns the major version that made the cluster, such as "17", or ""
+// if there is no cluster yet. Anything else in its place is an error.
+func (c *cluster) version() (string, error) {
+	b, err := os.ReadFile(filepath.Join(c.data(), "PG_VERSION"))
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	entries, err := os.ReadDir(c.data())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if len(entries) > 0 {
+		return "", fmt.Errorf("%s is not empty and no PostgreSQL cluster (it has no file PG_VERSION): move it away or choose another data directory", c.data())
+	}
+	return "", nil
+}
+
+// findBin returns the directory with the programs of the given major version,
+// of any if it is "".
+func (c *cluster) findBin(ctx context.Context, version string) (string, error) {
+	cache := filepath.Join(c.dir, "postgres-npm")
+	if os.Geteuid() == 0 {
+		cache = "/var/cache/presencelog" // within reach of every user
+	}
+	if c.wantBin == "" && version == "" {
+		return Find(ctx, cache)
+	}
+	if version == "" {
+		return c.wantBin, checkBin(c.wantBin)
+	}
+	var have string
+	if c.wantBin != "" {
+		v, err := binVersion(ctx, c.wantBin)
+		if err != nil || v == version {
+			return c.wantBin, err
+		}
+		have = v + " (" + c.wantBin + ")"
+	} else {
+		bin, others, err := findVersion(ctx, cache, version)
+		if err == nil {
+			return bin, nil
+		}
+		if len(others) == 0 {
+			return "", err
+		}
+		have = strings.Join(others, ", ")
+	}
+	return "", fmt.Errorf("%[1]s was made by PostgreSQL %[2]s, but the PostgreSQL here is %[3]s: install PostgreSQL %[2]s (apt-get install postgresql-%[2]s, brew install postgresql@%[2]s), or with it export the data and import them into a new data directory", c.data(), version, have)
+}
+
+// makeSocketDir makes the directory of the Unix socket, which only the server's
+// user may enter.
+func (c *cluster) makeSocketDir() error {
+	if c.socket == "" {
+		c.socket = socketDir(c.dir)
+	}
+	err := os.Mkdir(c.socket, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("make the directory of the socket: %w", err)
+	}
+	// Outside the data directory somebody else may have made it first.
+	fi, err := os.Lstat(c.socket)
+	if err != nil {
+		return fmt.Errorf("directory of the socket: %w", err)
+	}
+	want := account{uid: uint32(os.Geteuid())}
+	if c.user != nil {
+		want = *c.user
+	}
+	uid := fileOwner(fi).uid
+	switch {
+	case !fi.IsDir():
+		return fmt.Errorf("%s, the directory of the socket, is no directory: remove it", c.socket)
+	case uid == want.uid:
+	case uid == uint32(os.Geteuid()): // just made by root
+		if err := os.Lchown(c.socket, int(want.uid), int(want.gid)); err != nil {
+			return fmt.Errorf("directory of the socket: %w", err)
+		}
+	default:
+		return fmt.Errorf("%s, the directory of the socket, belongs to the user id %d, not to %d: remove it", c.socket, uid, want.uid)
+	}
+	if fi.Mode().Perm() != 0o700 {
+		if err := os.Chmod(c.socket, 0o700); err != nil {
+			return fmt.Errorf("directory of the socket: %w", err)
+		}
+	}
+	return nil
+}
+
+// socketDir returns the place of the socket of a data directory: inside, unless
+// the path is too long for a socket's address, which holds 103 bytes on macOS
+// and 107 on Linux, or has characters that connection strings and PostgreSQL's
+// settings use to separate several directories.
+func socketDir(dir string) string {
+	fits := func(path string) bool {
+		return len(path)+len("/.s.PGSQL."+port) <= 100 && !strings.ContainsAny(path, ",\"'\\\n\r")
+	}
+	if path := filepath.Join(dir, "postgres-socket"); fits(path) {
+		return path
+	}
+	name := fmt.Sprintf("presencelog-%x", sha256.Sum256([]byte(dir)))[:28]
+	if path := filepath.Join(os.TempDir(), name); fits(path) {
+		return path
+	}
+	return filepath.Join("/tmp", name)
+}
+
+// initdb makes the cluster beside its place and then renames it, so that there
+// is a whole cluster or none, whenever this process ends.
+func (c *cluster) initdb(ctx context.Context, bin string) error {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), initPrefix) {
+			// An initdb that has lost its parent may still write to it; then
+			// the next one to make a cluster cleans up.
+			_ = os.RemoveAll(filepath.Join(c.dir, e.Name()))
+		}
+	}
+	tmp, err := os.MkdirTemp(c.dir, initPrefix)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if c.user != nil {
+		if err := os.Lchown(tmp, int(c.user.uid), int(c.user.gid)); err != nil {
+			return err
+		}
+	}
+
+	args := []string{"-D", tmp, "-U", "postgres", "-A", "trust", "--encoding=UTF8", "--locale=C"}
+	if c.settings["fsync"] == "off" {
+		args = append(args, "--no-sync")
+	}
+	start := time.Now()
+	var out bytes.Buffer
+	cmd := c.command(ctx, syscall.SIGKILL, filepath.Join(bin, "initdb"), args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	p, err := launch(cmd)
+	if err != nil {
+		return fmt.Errorf("start initdb: %w", err)
+	}
+	<-p.done
+	if ctx.Err() != nil {
+		return fmt.Errorf("initdb: %w", context.Cause(ctx))
+	}
+	if p.err != nil {
+		return fmt.Errorf("initdb failed (%w):\n%s", p.err, lastLines(out.Bytes()))
+	}
+
+	if err := os.Remove(c.data()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err // an empty directory that cannot be replaced
+	}
+	if err := os.Rename(tmp, c.data()); err != nil {
+		return err
+	}
+	if err := syncDir(c.dir); err != nil {
+		return err
+	}
+	c.log.Info("made a PostgreSQL cluster", "dir", c.data(), "bin", bin, "took", time.Since(start).Round(time.Millisecond))
+	return nil
+}
+
+// command returns a command that runs a program of PostgreSQL as the right user
+// in a clean environment, and that is killed with its children if ctx ends.
+func (c *cluster) command(ctx context.Context, death syscall.Signal, program string, args ...string) *exec.Cmd {
+	if c.search {
+		// The capability only takes effect in a program that has been executed,
+		// thus in a shell that is within reach of everybody.
+		args = append([]string{"-c", `exec "$0" "$@"`, program}, args...)
+		program = "/bin/sh"
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = "/" // the working directory may be closed to the user
+	cmd.Env = environ()
+	cmd.SysProcAttr = procAttr(c.user, c.search, death)
+	cmd.Cancel = func() error { kill(-cmd.Process.Pid, syscall.SIGKILL); return nil }
+	cmd.WaitDelay = 2 * time.Second
+	return cmd
+}
+
+// environ returns this process's environment without what would change the
+// behaviour of PostgreSQL's programs.
+func environ() []string {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		return strings.HasPrefix(kv, "PG") || strings.HasPrefix(kv, "LC_") || strings.HasPrefix(kv, "LANG")
+	})
+	return append(env, "LC_ALL=C")
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lastLines returns the end of a program's output, at most 20 lines and 4 KiB.
+func lastLines(b []byte) []byte {
+	b = bytes.TrimSpace(b)
+	b = b[max(0, len(b)-4096):]
+	for i, n := len(b)-1, 0; i >= 0; i-- {
+		if b[i] == '\n' {
+			if n++; n == 20 {
+				return b[i+1:]
+			}
+		}
+	}
+	return b
+}

@@ -1,0 +1,87 @@
+package embedded
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// capDACReadSearch is CAP_DAC_READ_SEARCH: enter and read any directory.
+const capDACReadSearch = 2
+
+// procAttr returns the attributes of a child that runs as the account (nil: the
+// current user), in its own process group, so that Ctrl-C in a terminal does
+// not reach it, and that gets the signal when the thread that started it ends.
+// With search it may enter directories that are closed to the account.
+func procAttr(a *account, search bool, death syscall.Signal) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
+	credential(attr, a)
+	if search {
+		attr.AmbientCaps = []uintptr{capDACReadSearch}
+	}
+	return attr
+}
+
+// isPostmaster tells whether the process is a PostgreSQL server on the data
+// directory.
+func isPostmaster(pid int, data string) answer {
+	argv := cmdline(pid)
+	if len(argv) == 0 || !isServerName(filepath.Base(argv[0])) {
+		return no
+	}
+	// Its working directory is its data directory, but only its user and
+	// CAP_SYS_PTRACE see that.
+	dir := cwd(pid)
+	if i := slices.Index(argv, "-D"); dir == "" && i >= 0 && i+1 < len(argv) && filepath.IsAbs(argv[i+1]) {
+		dir = argv[i+1]
+	}
+	switch dir {
+	case data:
+		return yes
+	case "":
+		return maybe
+	}
+	return no
+}
+
+// backends returns the processes that PostgreSQL runs on the data directory.
+// It misses those whose working directory this process may not see: those of
+// another user, for a root without CAP_SYS_PTRACE, as in many containers.
+func backends(data string) (pids []int) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || cwd(pid) != data {
+			continue
+		}
+		argv := cmdline(pid)
+		if len(argv) > 0 && (strings.HasPrefix(argv[0], "postgres:") || isServerName(filepath.Base(argv[0]))) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func isServerName(name string) bool { return name == "postgres" || name == "postmaster" }
+
+// cmdline returns the arguments of a process, none if it is gone or a zombie.
+func cmdline(pid int) []string {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	b = bytes.TrimRight(b, "\x00")
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return strings.Split(string(b), "\x00")
+}
+
+func cwd(pid int) string {
+	path, _ := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "cwd"))
+	return path
+}

@@ -1,0 +1,141 @@
+// Package presence holds the words of the domain: events as a gateway reports them and the spans of time that follow
+// from them. It knows neither SQL nor HTTP; how spans follow from events is defined once, in SQL (migrations/).
+package presence
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Status is what a contact is doing in a chat. Its numbers are those of the column events.status.
+type Status int16
+
+const (
+	Available   Status = 1 + iota // entered the chat
+	Unavailable                   // left the chat
+	Composing                     // typing
+	Paused                        // stopped typing
+	Recording                     // recording audio
+)
+
+var statusNames = [...]string{
+	Available: "AVAILABLE", Unavailable: "UNAVAILABLE", Composing: "COMPOSING", Paused: "PAUSED", Recording: "RECORDING",
+}
+
+// Statuses lists every status, in the order of their numbers.
+func Statuses() []Status { return []Status{Available, Unavailable, Composing, Paused, Recording} }
+
+// ParseStatus reads a status by its name, which is upper case.
+func ParseStatus(name string) (Status, error) {
+	for _, s := range Statuses() {
+		if statusNames[s] == name {
+			return s, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown status %q: it is one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", name)
+}
+
+// String returns the status' name, as gateways write it.
+func (s Status) String() string {
+	if s < Available || s > Recording {
+		return fmt.Sprintf("Status(%d)", int16(s))
+	}
+	return statusNames[s]
+}
+
+// MarshalText writes the status' name.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the status' name.
+func (s *Status) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseStatus(string(text))
+	return err
+}
+
+// Event is one presence callback, as a receiver took it in.
+type Event struct {
+	InstanceID string // the connected number at the gateway: 1 to 128 bytes of UTF-8 without NUL
+	Phone      string // the contact within the instance, as sent: 1 to 128 bytes of UTF-8 without NUL
+	Status     Status
+	ReceivedAt time.Time // the receiver's clock: UTC, whole microseconds
+	Seq        int16     // orders the contact's events of one ReceivedAt: a later arrival has the larger one
+	LastSeen   *int64    // as sent, nil if null or missing; gateways differ in its unit
+	Extra      []byte    // the fields presencelog does not know: a JSON object as sent, nil if there were none
+}
+
+// NoLastSeen is the one integer that lastSeen cannot be: it stands for null on the way to the database.
+const NoLastSeen = math.MinInt64
+
+// Timeouts say how long a status that no event renews stands. Each is 1 s to 24 h.
+type Timeouts struct {
+	Typing    time.Duration // COMPOSING, then PAUSED
+	Recording time.Duration // RECORDING, then PAUSED
+	Presence  time.Duration // AVAILABLE or PAUSED, then UNAVAILABLE
+}
+
+// Span is a stretch of time in which one contact had one status: [Start, End).
+type Span struct {
+	Status           Status     `json:"status"`
+	Start            time.Time  `json:"start"`
+	End              *time.Time `json:"end"`              // nil while it runs
+	Seconds          float64    `json:"seconds"`          // its length; up to now while it runs
+	ConfirmedSeconds float64    `json:"confirmedSeconds"` // the part of Seconds that events vouch for
+	Events           int64      `json:"events"`           // how many events set or renewed the status within it
+	EndedBy          EndedBy    `json:"endedBy"`
+}
+
+// EndedBy says why a span ended.
+type EndedBy string
+
+const (
+	ByEvent   EndedBy = "event"   // another status was reported
+	ByTimeout EndedBy = "timeout" // nothing renewed the status
+	Open      EndedBy = "open"    // it still runs
+)
+
+// Contact is one contact of an instance and what it does now.
+type Contact struct {
+	Phone        string    `json:"phone"`
+	Status       Status    `json:"status"`
+	Since        time.Time `json:"since"` // when the status began
+	FirstEventAt time.Time `json:"firstEventAt"`
+	LastEventAt  time.Time `json:"lastEventAt"`
+	Now          time.Time `json:"now"` // the moment for which Status holds
+}
+
+// Instance is one connected number and the time over which it was heard.
+type Instance struct {
+	InstanceID   string    `json:"instanceId"`
+	FirstEventAt time.Time `json:"firstEventAt"`
+	LastEventAt  time.Time `json:"lastEventAt"`
+}
+
+// Durations sums up stretches of one kind within a range of time. Count, Mean, Median, P90 and Max speak of the whole
+// stretches that start in the range, Seconds and ConfirmedSeconds of the time that falls inside it; all in seconds.
+type Durations struct {
+	Count            int64    `json:"count"`
+	Seconds          float64  `json:"seconds"`
+	ConfirmedSeconds float64  `json:"confirmedSeconds"`
+	MeanSeconds      *float64 `json:"meanSeconds"` // this and the next three are nil where Count is 0
+	MedianSeconds    *float64 `json:"medianSeconds"`
+	P90Seconds       *float64 `json:"p90Seconds"`
+	MaxSeconds       *float64 `json:"maxSeconds"`
+}
+
+// Summary is the durations of the three things people ask for.
+type Summary struct {
+	Typing    Durations `json:"typing"`    // COMPOSING spans
+	Recording Durations `json:"recording"` // RECORDING spans
+	InChat    Durations `json:"inChat"`    // visits: runs of adjoining spans that are not UNAVAILABLE
+}
+
+// Bucket is the summary of one part of a range: [Start, End).
+type Bucket struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+	Summary
+}
+
+// Now is the clock of the service: UTC, whole microseconds, like everything that is stored.
+func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

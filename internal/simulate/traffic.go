@@ -1,0 +1,176 @@
+package simulate
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// The proportions of 68 hours of real traffic.
+const (
+	measuredStarts      = 176.0 // of typing or recording
+	measuredPaused      = 71.0
+	measuredAvailable   = 341.0 // one per visit
+	measuredUnavailable = 36.0
+)
+
+// How a visit goes: it begins with AVAILABLE, then come phases of typing or recording, in most visits none.
+const (
+	startsPerVisit = measuredStarts / measuredAvailable
+	firstPhase     = 0.3                             // the share of visits with a phase at all
+	nextPhase      = 1 - firstPhase/startsPerVisit   // the share of phases that another one follows
+	pausedShare    = measuredPaused / measuredStarts // the share of phases whose end is told
+	leavingShare   = measuredUnavailable / measuredAvailable
+	recordingShare = 0.15 // of phases
+	lastSeenShare  = 0.3  // of UNAVAILABLE
+
+	// eventsPerVisit is what the above comes to with the lengths below; a test holds it true.
+	eventsPerVisit = 2.533
+)
+
+// Lengths of time in microseconds.
+const (
+	second      = 1e6
+	renewal     = 10 * second  // COMPOSING and RECORDING repeat about this often
+	renewalJit  = 2 * second   // either way
+	forgotten   = 26 * second  // after this without a renewal a phase is over for everybody who watches
+	longest     = 600 * second // of a phase
+	betweenStay = 20 * second  // a contact's rest between visits, at least
+)
+
+// traffic is what is going on at a moment: the events to come of visits that have begun.
+type traffic struct {
+	*people
+	rng    *rand.Rand
+	coming queue
+	free   []int64 // when a contact may begin its next visit, Unix microseconds
+	visit  []step  // the visit being planned
+}
+
+type step struct {
+	after    int64 // microseconds since the visit's start
+	status   presence.Status
+	lastSeen bool
+}
+
+func newTraffic(p *people, source rand.Source) *traffic {
+	t := &traffic{people: p, rng: rand.New(source), free: make([]int64, len(p.contacts))}
+	for i := range t.free {
+		t.free[i] = math.MinInt64
+	}
+	return t
+}
+
+// emitBefore yields the events to come before a moment; it reports false if yield did.
+func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
+	for len(t.coming) > 0 && t.coming[0].at < at {
+		next := t.coming.pop()
+		e := presence.Event{
+			InstanceID: t.contacts[next.contact].instance,
+			Phone:      t.contacts[next.contact].phone,
+			Status:     next.status,
+			ReceivedAt: time.UnixMicro(next.at).UTC(),
+		}
+		if next.lastSeen {
+			seen := e.ReceivedAt.Unix()
+			e.LastSeen = &seen
+		}
+		if !yield(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// plan begins a visit of some contact at a moment, or as soon after it as one is free, and returns how many events of it
+// are to come: at most limit, all before end, and at least 1 unless no contact has a microsecond left before end.
+func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
+	who, start := t.visitor(at, hour, end)
+	if start >= end {
+		return 0
+	}
+	t.drawVisit()
+	n := 0
+	last := start
+	for _, s := range t.visit[:min(len(t.visit), limit)] {
+		if s.after >= end-start { // start+s.after would overflow where there is no end
+			break
+		}
+		last = start + s.after
+		t.coming.push(pending{at: last, contact: who, status: s.status, lastSeen: s.lastSeen})
+		n++
+	}
+	t.free[who] = last + betweenStay
+	return n
+}
+
+// visitor picks who comes next and when. Most contacts are free at any moment; where the ones drawn are all busy the one
+// that is free first comes a little later.
+func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64) {
+	start = math.MaxInt64
+	for range 8 {
+		c := t.draw(hour, t.rng)
+		if t.free[c] <= at {
+			return c, at
+		}
+		if t.free[c] < start {
+			who, start = c, t.free[c]
+		}
+	}
+	if start < end {
+		return who, start
+	}
+	// Just before the end everybody drawn may have been here a moment ago: whoever left first comes back without a rest.
+	for c, free := range t.free {
+		if free < start {
+			who, start = int32(c), free
+		}
+	}
+	if start < end {
+		return who, max(start, at)
+	}
+	return who, max(at, start-betweenStay+1)
+}
+
+// drawVisit makes up a visit. Its steps are at least a tenth of a second apart.
+func (t *traffic) drawVisit() {
+	t.visit = append(t.visit[:0], step{status: presence.Available})
+	at := int64(0) // when the contact's hands are free again
+	chance := firstPhase
+	for t.rng.Float64() < chance {
+		at = t.drawPhase(at + t.logNormal(6*second, 0.8))
+		chance = nextPhase
+	}
+	if t.rng.Float64() < leavingShare {
+		left := step{after: at + t.logNormal(15*second, 1), status: presence.Unavailable}
+		left.lastSeen = t.rng.Float64() < lastSeenShare
+		t.visit = append(t.visit, left)
+	}
+}
+
+// drawPhase makes up one stretch of typing or recording and returns when another may begin.
+func (t *traffic) drawPhase(at int64) int64 {
+	status, median := presence.Composing, int64(12*second)
+	if t.rng.Float64() < recordingShare {
+		status, median = presence.Recording, 15*second
+	}
+	end := at + min(t.logNormal(median, 0.9), longest)
+	last := at
+	for ; at < end; at += renewal + t.rng.Int64N(2*renewalJit) - renewalJit {
+		t.visit = append(t.visit, step{after: at, status: status})
+		last = at
+	}
+	if t.rng.Float64() < pausedShare {
+		end = max(end, last+second/10)
+		t.visit = append(t.visit, step{after: end, status: presence.Paused})
+		return end
+	}
+	return max(end, last+forgotten) // or the next phase would seem to be this one
+}
+
+// logNormal draws a length of time with this median in microseconds; it is never under a tenth of a second.
+func (t *traffic) logNormal(median int64, sigma float64) int64 {
+	return max(second/10, int64(float64(median)*math.Exp(sigma*t.rng.NormFloat64())))
+}

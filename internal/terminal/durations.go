@@ -1,0 +1,126 @@
+package terminal
+
+import (
+	"bytes"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// Durations writes a table of buckets, with a bar for the time in the chat and within it the time at typing or recording,
+// a line of their total, and the figures of the total. Times are in loc. The only errors are w's.
+func Durations(w io.Writer, total presence.Summary, buckets []presence.Bucket, loc *time.Location, width int, colour bool) error {
+	var b bytes.Buffer
+	if len(buckets) > 0 {
+		drawBuckets(&b, total, buckets, loc, max(width, minWidth), colour)
+		b.WriteString("\n")
+	}
+	drawFigures(&b, total, colour)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func drawBuckets(b *bytes.Buffer, total presence.Summary, buckets []presence.Bucket, loc *time.Location, width int, colour bool) {
+	label, layout := bucketLabel(buckets)
+	rows := [][]string{{label, "Typing", "", "Recording", "", "In chat", ""}}
+	longest := 0.0
+	for _, k := range buckets {
+		rows = append(rows, bucketRow(k.Start.In(loc).Format(layout), k.Summary))
+		longest = max(longest, k.InChat.Seconds)
+	}
+	rows = append(rows, bucketRow("Total", total))
+	lines := align(rows, 0, 1, 3, 5)
+	tableWidth := 0
+	for _, line := range lines {
+		tableWidth = max(tableWidth, utf8.RuneCountInString(line))
+	}
+	space := width - tableWidth - 2
+
+	b.WriteString(paint(colour, bold, lines[0]) + "\n")
+	for i, k := range buckets {
+		line := lines[i+1]
+		if k.InChat.Seconds > 0 && space >= minBar {
+			line += strings.Repeat(" ", tableWidth-utf8.RuneCountInString(line)+2) + bucketBar(k.Summary, longest, space, colour)
+		}
+		b.WriteString(line + "\n")
+	}
+	b.WriteString(paint(colour, bold, lines[len(lines)-1]) + "\n")
+	if longest > 0 && space >= minBar {
+		b.WriteString("\n" + paint(colour, cyan, "█") + " typing or recording  " + paint(colour, green, "░") + " in chat without\n")
+	}
+}
+
+// bucketRow is a label, then a count and a length for each kind.
+func bucketRow(label string, s presence.Summary) []string {
+	row := []string{label}
+	for _, d := range []presence.Durations{s.Typing, s.Recording, s.InChat} {
+		if d.Count == 0 && d.Seconds == 0 {
+			row = append(row, "–", "")
+			continue
+		}
+		row = append(row, Count(d.Count), Length(seconds(d.Seconds)))
+	}
+	return row
+}
+
+// minBar is the least space in which bars are drawn.
+const minBar = 4
+
+// bucketBar draws the time in the chat, longest taking all the space. Whatever there is gets a column of its own, so that a
+// moment of typing is not taken for none.
+func bucketBar(s presence.Summary, longest float64, space int, colour bool) string {
+	columns := max(1, int(math.Round(s.InChat.Seconds/longest*float64(space))))
+	hands := s.Typing.Seconds + s.Recording.Seconds
+	solid := min(columns, int(math.Round(hands/s.InChat.Seconds*float64(columns))))
+	if hands > 0 {
+		solid = max(1, solid)
+	}
+	return paint(colour, cyan, strings.Repeat("█", solid)) + paint(colour, green, strings.Repeat("░", columns-solid))
+}
+
+// bucketLabel names the kind of the buckets and the layout of their starts. The first and the last one may be cut, so the
+// longest one tells.
+func bucketLabel(buckets []presence.Bucket) (label, layout string) {
+	longest := time.Duration(0)
+	for _, k := range buckets {
+		longest = max(longest, k.End.Sub(k.Start))
+	}
+	const day = 24 * time.Hour
+	switch hour := time.Hour; { // an hour more, where the clock is put back
+	case longest <= hour:
+		return "Hour", "2006-01-02 15:04"
+	case longest <= day+hour:
+		return "Day", "Mon 2006-01-02"
+	case longest <= 7*day+hour:
+		return "Week of", "Mon 2006-01-02"
+	default:
+		return "Month", "Jan 2006"
+	}
+}
+
+// drawFigures writes what a Summary holds, one line for each of its three kinds.
+func drawFigures(b *bytes.Buffer, total presence.Summary, colour bool) {
+	rows := [][]string{{"", "Count", "Length", "Confirmed", "Mean", "Median", "90 %", "Longest"}}
+	for _, kind := range []struct {
+		name string
+		d    presence.Durations
+	}{{"Typing", total.Typing}, {"Recording", total.Recording}, {"In chat", total.InChat}} {
+		d := kind.d
+		row := []string{kind.name, Count(d.Count)}
+		for _, s := range []*float64{&d.Seconds, &d.ConfirmedSeconds, d.MeanSeconds, d.MedianSeconds, d.P90Seconds, d.MaxSeconds} {
+			if s == nil {
+				row = append(row, "–")
+				continue
+			}
+			row = append(row, Length(seconds(*s)))
+		}
+		rows = append(rows, row)
+	}
+	lines := align(rows, 0)
+	lines[0] = paint(colour, bold, lines[0])
+	b.WriteString(strings.Join(lines, "\n") + "\n")
+}

@@ -1,0 +1,155 @@
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+)
+
+// redrawEvery is the time between two drawings of a progress line.
+const redrawEvery = 100 * time.Millisecond
+
+// Progress tells how far long work has come. On a terminal it is one line that is drawn again in place; elsewhere nothing
+// is written before the end. Its methods may be called from several goroutines, and as often as there is progress.
+type Progress struct {
+	w           io.Writer
+	label, unit string
+	total       int64
+	start       time.Time
+	n           atomic.Int64
+	once        sync.Once
+	stop        chan struct{} // nil if there is nothing to draw on
+	stopped     sync.WaitGroup
+}
+
+// NewProgress begins to tell on w, usually standard error. The label says what is done ("import"), the unit what is counted:
+// "events", or "B" for bytes, which are written as kB, MB and so on. A total of 0 is one that is not known. Call Done at the
+// end, also after a failure.
+func NewProgress(w io.Writer, label, unit string, total int64) *Progress {
+	p := &Progress{w: w, label: label, unit: unit, total: total, start: time.Now()}
+	if IsTerminal(w) && os.Getenv("TERM") != "dumb" {
+		p.stop = make(chan struct{})
+		p.stopped.Go(p.redraw)
+	}
+	return p
+}
+
+// Add tells that n more are done.
+func (p *Progress) Add(n int64) { p.n.Add(n) }
+
+// Set tells that n are done in all.
+func (p *Progress) Set(n int64) { p.n.Store(n) }
+
+// Done ends the line, which then says how much was done in which time. Only the first call counts.
+func (p *Progress) Done() {
+	p.once.Do(func() {
+		clear := ""
+		if p.stop != nil {
+			close(p.stop)
+			p.stopped.Wait()
+			clear = "\r\x1b[K"
+		}
+		_, _ = io.WriteString(p.w, clear+p.last(time.Since(p.start))+"\n")
+	})
+}
+
+func (p *Progress) redraw() {
+	tick := time.NewTicker(redrawEvery)
+	defer tick.Stop()
+	colour := Colour(p.w)
+	for {
+		select {
+		case <-tick.C:
+			// One column stays free: a terminal would wrap the line after its last one.
+			_, _ = io.WriteString(p.w, "\r"+p.line(time.Since(p.start), Width(p.w)-1, colour)+"\x1b[K")
+		case <-p.stop:
+			return
+		}
+	}
+}
+
+// line is the line while the work goes on, at most width columns.
+func (p *Progress) line(elapsed time.Duration, width int, colour bool) string {
+	n := p.n.Load()
+	rate := perSecond(n, elapsed)
+	if p.total <= 0 {
+		return cut(fmt.Sprintf("%s  %s  %s/s  %s", p.label, p.amount(n), p.amountShort(rate), Length(elapsed.Truncate(time.Second))), width)
+	}
+	done := min(1, max(0, float64(n)/float64(p.total)))
+	left := "" // unknown before there is a rate
+	if rate > 0 && n <= p.total {
+		left = "  " + Length(seconds(math.Ceil(float64(p.total-n)/rate))) + " left"
+	}
+	// 100 % is only what is complete.
+	text := fmt.Sprintf(" %3d %%  %s of %s  %s/s%s", int(100*done), p.amountShort(float64(n)), p.amount(p.total), p.amountShort(rate), left)
+	space := width - utf8.RuneCountInString(p.label) - utf8.RuneCountInString(text) - len("  ") - 1
+	if space < 4 {
+		return cut(p.label+text, width)
+	}
+	bar := bar(done, min(space, 40))
+	return p.label + " ▕" + paint(colour, cyan, bar) + "▏" + text
+}
+
+// last is the line that stays.
+func (p *Progress) last(elapsed time.Duration) string {
+	n := p.n.Load()
+	done := p.amount(n)
+	if p.total > 0 && n != p.total {
+		done = p.amountShort(float64(n)) + " of " + p.amount(p.total)
+	}
+	return fmt.Sprintf("%s: %s in %s, %s/s", p.label, done, Length(elapsed), p.amountShort(perSecond(n, elapsed)))
+}
+
+// amount writes a number with its unit, amountShort without it if it is not bytes.
+func (p *Progress) amount(n int64) string {
+	if p.unit == "B" {
+		return p.amountShort(float64(n))
+	}
+	return Count(n) + " " + p.unit
+}
+
+func (p *Progress) amountShort(n float64) string {
+	if p.unit != "B" {
+		return Count(int64(math.Round(n)))
+	}
+	for _, prefix := range []string{"", "k", "M", "G"} {
+		if n < 999.5 && prefix == "" {
+			return fmt.Sprintf("%.0f B", n)
+		}
+		if n < 999.95 {
+			return fmt.Sprintf("%.1f %sB", n, prefix)
+		}
+		n /= 1000
+	}
+	return fmt.Sprintf("%.1f TB", n)
+}
+
+func perSecond(n int64, elapsed time.Duration) float64 {
+	if elapsed <= 0 {
+		return 0
+	}
+	return float64(n) / elapsed.Seconds()
+}
+
+// bar draws a share of width columns, to the eighth of a column.
+func bar(share float64, width int) string {
+	eighths := int(share * float64(width) * 8)
+	s := strings.Repeat("█", eighths/8)
+	if rest := eighths % 8; rest > 0 {
+		s += string([]rune("▏▎▍▌▋▊▉")[rest-1])
+	}
+	return s + strings.Repeat(" ", width-utf8.RuneCountInString(s))
+}
+
+func cut(s string, width int) string {
+	if r := []rune(s); len(r) > width {
+		return string(r[:max(0, width)])
+	}
+	return s
+}

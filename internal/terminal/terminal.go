@@ -1,0 +1,94 @@
+// Package terminal writes for people: a progress line, a contact's timeline, tables of durations; and for a pipe the same
+// as tab-separated lines. It draws what it is given: it asks neither a database nor a clock, and it reads no keys.
+package terminal
+
+import (
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// defaultWidth is the width of a terminal that does not tell its own.
+const defaultWidth = 80
+
+// IsTerminal reports whether what is written to w appears on a terminal.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Width is the width of w's terminal in columns, 80 if w is none or does not tell.
+func Width(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return defaultWidth
+}
+
+// Colour reports whether to write to w in colour: it is a terminal, not a dumb one, and NO_COLOR is unset or empty.
+func Colour(w io.Writer) bool {
+	return IsTerminal(w) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
+}
+
+// The parameters of ANSI's sequence for colours, of the 16 that follow the user's theme.
+const (
+	bold    = "1"
+	red     = "31"
+	green   = "32"
+	yellow  = "33"
+	cyan    = "36"
+	dimGrey = "90"
+)
+
+func paint(colour bool, code, s string) string {
+	if !colour || s == "" {
+		return s
+	}
+	return "\x1b[" + code + "m" + s + "\x1b[0m"
+}
+
+// Length writes a length of time for people: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h".
+func Length(d time.Duration) string {
+	if d < 0 {
+		return "-" + Length(-d)
+	}
+	if tenths := d.Round(100 * time.Millisecond); tenths > 0 && tenths < 10*time.Second && tenths%time.Second != 0 {
+		return strconv.FormatFloat(tenths.Seconds(), 'f', 1, 64) + " s"
+	}
+	two := func(whole, part time.Duration, units [2]string) string {
+		rest := strconv.Itoa(int(d % whole / part))
+		if len(rest) == 1 {
+			rest = "0" + rest
+		}
+		return strconv.Itoa(int(d/whole)) + " " + units[0] + " " + rest + " " + units[1]
+	}
+	const day = 24 * time.Hour
+	// Each unit is tried after rounding to it, so that 59.7 s is a minute, not 60 s.
+	if d = d.Round(time.Second); d < time.Minute {
+		return strconv.Itoa(int(d/time.Second)) + " s"
+	}
+	if d < time.Hour {
+		return two(time.Minute, time.Second, [2]string{"m", "s"})
+	}
+	if d = d.Round(time.Minute); d < day {
+		return two(time.Hour, time.Minute, [2]string{"h", "m"})
+	}
+	d = d.Round(time.Hour)
+	return two(day, time.Hour, [2]string{"d", "h"})
+}
+
+// Count writes a whole number with commas between its thousands.
+func Count(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,107 @@
+-- name: AddInstances :exec
+INSERT INTO instances (name)
+SELECT unnest(@names::text []) AS name
+ORDER BY name
+ON CONFLICT DO NOTHING;
+
+-- name: AddContacts :exec
+-- In one order everywhere, so that two writers who add the same contacts wait for each other instead of deadlocking.
+INSERT INTO contacts (instance_id, phone)
+SELECT i.id, k.phone
+FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
+INNER JOIN instances AS i ON i.name = k.instance
+ORDER BY i.id, k.phone
+ON CONFLICT DO NOTHING;
+
+-- name: FindContacts :many
+SELECT c.id, i.name AS instance, c.phone
+FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
+INNER JOIN instances AS i ON i.name = k.instance
+INNER JOIN contacts AS c ON c.instance_id = i.id AND c.phone = k.phone;
+
+-- name: FindInstance :one
+SELECT id FROM instances WHERE name = @name;
+
+-- name: FindContact :one
+SELECT c.id
+FROM contacts AS c
+INNER JOIN instances AS i ON i.id = c.instance_id
+WHERE i.name = @instance AND c.phone = @phone;
+
+-- name: ListInstances :many
+SELECT i.name, heard.first_at::timestamptz AS first_event_at, heard.last_at::timestamptz AS last_event_at
+FROM instances AS i
+CROSS JOIN LATERAL (
+    SELECT
+        min((SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS first_at,
+        max((SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS last_at
+    FROM contacts AS c
+    WHERE c.instance_id = i.id
+) AS heard
+WHERE i.name > @after_name AND heard.last_at IS NOT NULL
+ORDER BY i.name
+LIMIT @max_rows;
+
+-- name: GetContact :one
+SELECT
+    c.phone,
+    s.status::smallint AS status,
+    s.started_at::timestamptz AS since,
+    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
+    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+FROM contacts AS c
+CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
+WHERE c.id = @contact_id;
+
+-- name: ListContacts :many
+-- Contacts in the order of their phones, from all that the instance ever heard of.
+SELECT
+    c.phone,
+    s.status::smallint AS status,
+    s.started_at::timestamptz AS since,
+    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
+    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+FROM contacts AS c
+CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
+WHERE
+    c.instance_id = @instance_id
+    AND c.phone > @after_phone
+    AND strpos(c.phone, @search) > 0
+    AND s.status = ANY(@statuses::smallint [])
+ORDER BY c.phone
+LIMIT @max_rows;
+
+-- name: ListPresentContacts :many
+-- The same for statuses that are not UNAVAILABLE. Who has one was heard of within the longest time that it lasts,
+-- so only contacts with an event since heard_since are looked at.
+SELECT
+    c.phone,
+    s.status::smallint AS status,
+    s.started_at::timestamptz AS since,
+    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
+    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+FROM (SELECT DISTINCT e.contact_id FROM events AS e WHERE e.received_at >= @heard_since) AS heard
+INNER JOIN contacts AS c ON c.id = heard.contact_id
+CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
+WHERE
+    c.instance_id = @instance_id
+    AND c.phone > @after_phone
+    AND strpos(c.phone, @search) > 0
+    AND s.status = ANY(@statuses::smallint [])
+ORDER BY c.phone
+LIMIT @max_rows;
+
+-- name: ContactsHeard :many
+-- The contacts of an instance that were heard of in a range of time.
+SELECT DISTINCT e.contact_id
+FROM events AS e
+INNER JOIN contacts AS c ON c.id = e.contact_id
+WHERE c.instance_id = @instance_id AND e.received_at >= @range_start AND e.received_at < @range_end;
+
+-- name: AllContacts :many
+SELECT c.id, i.name AS instance, c.phone
+FROM contacts AS c
+INNER JOIN instances AS i ON i.id = c.instance_id
+WHERE (i.name = @instance OR @instance = '') AND c.id > @after_id
+ORDER BY c.id
+LIMIT @max_rows;
