@@ -95,7 +95,7 @@ func (q *Queries) LongestTimeouts(ctx context.Context) (LongestTimeoutsRow, erro
 	return i, err
 }
 
-const setInstanceTimeouts = `-- name: SetInstanceTimeouts :execrows
+const setInstanceTimeouts = `-- name: SetInstanceTimeouts :exec
 UPDATE instances
 SET
     typing_timeout = nullif($1::bigint, 0) * interval '1 microsecond',
@@ -105,17 +105,14 @@ WHERE name = $4
 `
 
 // 0 takes the instance's own timeout away.
-func (q *Queries) SetInstanceTimeouts(ctx context.Context, typing int64, recording int64, presence int64, name string) (int64, error) {
-	result, err := q.db.Exec(ctx, setInstanceTimeouts,
+func (q *Queries) SetInstanceTimeouts(ctx context.Context, typing int64, recording int64, presence int64, name string) error {
+	_, err := q.db.Exec(ctx, setInstanceTimeouts,
 		typing,
 		recording,
 		presence,
 		name,
 	)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	return err
 }
 
 const setTimeouts = `-- name: SetTimeouts :exec

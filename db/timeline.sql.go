@@ -58,7 +58,8 @@ SELECT
     measure::text AS measure,
     bucket::integer AS bucket,
     count(*) FILTER (WHERE starts_inside) AS count,
-    sum(inside)::double precision AS seconds,
+    -- Below 0 is what lies outside, where a range begins after now or a stretch is confirmed elsewhere.
+    sum(greatest(inside, 0))::double precision AS seconds,
     coalesce(sum(greatest(confirmed_inside, 0)), 0)::double precision AS confirmed_seconds,
     coalesce(avg(whole) FILTER (WHERE starts_inside), 0)::double precision AS mean_seconds,
     coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY whole) FILTER (WHERE starts_inside), 0)::double precision

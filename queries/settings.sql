@@ -24,7 +24,7 @@ SET
     recording_timeout = sqlc.arg(recording)::bigint * interval '1 microsecond',
     presence_timeout = sqlc.arg(presence)::bigint * interval '1 microsecond';
 
--- name: SetInstanceTimeouts :execrows
+-- name: SetInstanceTimeouts :exec
 -- 0 takes the instance's own timeout away.
 UPDATE instances
 SET

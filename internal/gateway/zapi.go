@@ -29,12 +29,12 @@ type zapiBody struct {
 	Status     jsontext.Value `json:"status"`
 	LastSeen   jsontext.Value `json:"lastSeen"`
 	InstanceID jsontext.Value `json:"instanceId"`
-	Extra      jsontext.Value `json:",inline"`
+	Extra      jsontext.Value `json:",embed"`
 }
 
 // zapiRecord is a line of an export: the body and when it was received.
 type zapiRecord struct {
-	zapiBody
+	zapiBody   `json:",embed"`
 	ReceivedAt jsontext.Value `json:"receivedAt"`
 }
 

@@ -23,18 +23,25 @@ const (
 	Month    Bucket = "month"
 )
 
-// Bounds cuts a range at the calendar's bounds in loc, its own ends included: bucket i is from bound i to bound i+1.
-func Bounds(in Range, bucket Bucket, loc *time.Location) ([]time.Time, error) {
-	bounds := []time.Time{in.From.UTC()}
-	if bucket != NoBucket {
-		for at := next(in.From.In(loc), bucket); at.Before(in.To); at = next(at, bucket) {
+// Calendar is a range of time cut at the calendar's bounds in a time zone.
+type Calendar struct {
+	Range
+	Bucket Bucket
+	Zone   *time.Location
+}
+
+// bounds returns the moments between which the buckets lie, the range's own ends included, in UTC.
+func (c Calendar) bounds() ([]time.Time, error) {
+	bounds := []time.Time{c.From.UTC()}
+	if c.Bucket != NoBucket {
+		for at := next(c.From.In(c.Zone), c.Bucket); at.Before(c.To); at = next(at, c.Bucket) {
 			if len(bounds) == MaxBuckets {
 				return nil, ErrTooManyBuckets
 			}
 			bounds = append(bounds, at.UTC())
 		}
 	}
-	return append(bounds, in.To.UTC()), nil
+	return append(bounds, c.To.UTC()), nil
 }
 
 // next returns the first bound of the calendar after a moment, in the moment's location.

@@ -11,62 +11,72 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// ContactDurations sums up a contact's typing, recording and visits between the first and the last of bounds, and in each
-// bucket between two neighbours of them. bounds has at least two moments, ascending.
-func (r *Reader) ContactDurations(
-	ctx context.Context, instanceID, phone string, bounds []time.Time,
-) (presence.Summary, []presence.Bucket, error) {
+// Durations is the sums of a range of time and of its parts.
+type Durations struct {
+	From    time.Time         `json:"from"`
+	To      time.Time         `json:"to"`
+	Bucket  Bucket            `json:"bucket" enum:"none,hour,day,week,month"`
+	TZ      string            `json:"tz"`
+	Total   presence.Summary  `json:"total"`
+	Buckets []presence.Bucket `json:"buckets" doc:"The parts of the range, in order, also the empty ones; none for bucket none"`
+}
+
+// ContactDurations sums up a contact's typing, recording and visits.
+func (r *Reader) ContactDurations(ctx context.Context, instanceID, phone string, over Calendar) (Durations, error) {
 	id, err := r.contact(ctx, instanceID, phone)
 	if err != nil {
-		return presence.Summary{}, nil, err
+		return Durations{}, err
 	}
-	return r.durations(ctx, []int32{id}, bounds)
+	return r.durations(ctx, []int32{id}, over)
 }
 
 // InstanceDurations is ContactDurations over all contacts of an instance.
-func (r *Reader) InstanceDurations(
-	ctx context.Context, instanceID string, bounds []time.Time,
-) (presence.Summary, []presence.Bucket, error) {
+func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over Calendar) (Durations, error) {
 	id, err := r.instance(ctx, instanceID)
 	if err != nil {
-		return presence.Summary{}, nil, err
+		return Durations{}, err
 	}
 	longest, err := r.q.LongestTimeouts(ctx)
 	if err != nil {
-		return presence.Summary{}, nil, err
+		return Durations{}, err
 	}
 	// Who was in the chat at the beginning of the range was heard of shortly before.
-	since := bounds[0].Add(-time.Duration(longest.Presence) * time.Microsecond)
-	contacts, err := r.q.ContactsHeard(ctx, id, db.Time(since), db.Time(bounds[len(bounds)-1]))
+	since := over.From.Add(-time.Duration(longest.Presence) * time.Microsecond)
+	contacts, err := r.q.ContactsHeard(ctx, id, db.Time(since), db.Time(over.To))
 	if err != nil {
-		return presence.Summary{}, nil, err
+		return Durations{}, err
 	}
-	return r.durations(ctx, contacts, bounds)
+	return r.durations(ctx, contacts, over)
 }
 
-func (r *Reader) durations(
-	ctx context.Context, contacts []int32, bounds []time.Time,
-) (total presence.Summary, buckets []presence.Bucket, err error) {
+func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar) (Durations, error) {
+	bounds, err := over.bounds()
+	if err != nil {
+		return Durations{}, err
+	}
 	edges := make([]pgtype.Timestamptz, len(bounds))
 	for i, b := range bounds {
 		edges[i] = db.Time(b)
 	}
 	rows, err := r.q.Durations(ctx, contacts, edges, db.Time(r.now()))
 	if err != nil {
-		return total, nil, err
+		return Durations{}, err
 	}
-	buckets = make([]presence.Bucket, len(bounds)-1)
-	for i := range buckets {
-		buckets[i].Start, buckets[i].End = bounds[i].UTC(), bounds[i+1].UTC()
+	d := Durations{
+		From: over.From.UTC(), To: over.To.UTC(), Bucket: over.Bucket, TZ: over.Zone.String(),
+		Buckets: make([]presence.Bucket, len(bounds)-1),
+	}
+	for i := range d.Buckets {
+		d.Buckets[i].Start, d.Buckets[i].End = bounds[i], bounds[i+1]
 	}
 	for _, row := range rows {
-		summary := &total
+		summary := &d.Total
 		if row.Bucket > 0 {
-			summary = &buckets[row.Bucket-1].Summary
+			summary = &d.Buckets[row.Bucket-1].Summary
 		}
 		measure, err := measureOf(summary, row.Measure)
 		if err != nil {
-			return total, nil, err
+			return Durations{}, err
 		}
 		*measure = presence.Durations{Count: row.Count, Seconds: row.Seconds, ConfirmedSeconds: row.ConfirmedSeconds}
 		if row.Count > 0 {
@@ -74,7 +84,10 @@ func (r *Reader) durations(
 			measure.P90Seconds, measure.MaxSeconds = &row.P90Seconds, &row.MaxSeconds
 		}
 	}
-	return total, buckets, nil
+	if over.Bucket == NoBucket {
+		d.Buckets = []presence.Bucket{}
+	}
+	return d, nil
 }
 
 func measureOf(s *presence.Summary, name string) (*presence.Durations, error) {

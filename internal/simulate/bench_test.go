@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -25,12 +26,12 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendNDJSON(b *testing.B) {
+func BenchmarkAppendRecord(b *testing.B) {
 	e := presence.Event{InstanceID: InstanceIDs(1, 1)[0], Phone: "5523987654321", Status: presence.Composing, ReceivedAt: monday.UTC()}
 	var line []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		line = AppendNDJSON(line[:0], e)
+		line = gateway.AppendRecord(line[:0], e)
 	}
 	b.SetBytes(int64(len(line)))
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 
+	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -18,11 +19,11 @@ var userAgents = [...]string{
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0",
 }
 
-// Request makes the request by which Z-API reports an event: a POST of AppendBody with its headers. An empty token leaves
+// Request makes the request by which Z-API reports an event: a POST of its body with its headers. An empty token leaves
 // out z-api-token. The only error is a url that cannot be requested. HTTP/2 forbids these headers: send it with a client
 // that speaks HTTP/1.1 alone, such as NewClient's.
 func Request(ctx context.Context, url, token string, e presence.Event) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(AppendBody(nil, e)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(gateway.AppendZAPI(nil, e)))
 	if err != nil {
 		return nil, fmt.Errorf("make a request to %s: %w", url, err)
 	}

@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -21,46 +21,6 @@ func example() presence.Event {
 	return presence.Event{
 		InstanceID: "instance.id", Phone: "5544999999999", Status: presence.Composing,
 		ReceivedAt: time.Date(2026, 11, 22, 7, 0, 0, 123456000, time.FixedZone("", -3*3600)),
-	}
-}
-
-func TestAppend(t *testing.T) {
-	t.Parallel()
-	seen := int64(1763800000)
-	quoted := example()
-	quoted.Phone, quoted.InstanceID = "a\"\\\n\u2028é", "bad\xffbyte"
-	known := example()
-	known.Status, known.LastSeen = presence.Unavailable, &seen
-	extra := example()
-	extra.Extra = []byte(` { "isGroup":false,"photo":null } `)
-	empty := example()
-	empty.Extra = []byte(`{ }`)
-	const plain = `{"type":"PresenceChatCallback","phone":"5544999999999","status":"COMPOSING","lastSeen":null,"instanceId":"instance.id"}`
-	for _, test := range []struct {
-		name string
-		e    presence.Event
-		want string
-	}{
-		{"as documented", example(), plain},
-		{"lastSeen", known, `{"type":"PresenceChatCallback","phone":"5544999999999","status":"UNAVAILABLE","lastSeen":1763800000,"instanceId":"instance.id"}`},
-		{"escapes", quoted, `{"type":"PresenceChatCallback","phone":"a\"\\\n` + "\u2028" + `é","status":"COMPOSING","lastSeen":null,"instanceId":"bad` + "\ufffd" + `byte"}`},
-		{"extra", extra, `{"type":"PresenceChatCallback","phone":"5544999999999","status":"COMPOSING","lastSeen":null,"instanceId":"instance.id","isGroup":false,"photo":null}`},
-		{"empty extra", empty, plain},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			got := string(AppendBody([]byte("x"), test.e))
-			if got != "x"+test.want {
-				t.Errorf("body\n%s, want\n%s", got, "x"+test.want)
-			}
-			if !json.Valid([]byte(got[1:])) {
-				t.Error("not JSON")
-			}
-			line := string(AppendNDJSON(nil, test.e))
-			if want := test.want[:len(test.want)-1] + `,"receivedAt":"2026-11-22T10:00:00.123456Z"}` + "\n"; line != want {
-				t.Errorf("line\n%s, want\n%s", line, want)
-			}
-		})
 	}
 }
 
@@ -139,7 +99,7 @@ func TestRequestIsZAPIs(t *testing.T) {
 				if req.Method != "POST" || req.Proto != "HTTP/1.1" || req.RequestURI != "/webhooks/zapi?token=a" {
 					t.Fatalf("request %d is %s %s %s", i, req.Method, req.RequestURI, req.Proto)
 				}
-				if r.bodies[i] != string(AppendBody(nil, example())) {
+				if r.bodies[i] != string(gateway.AppendZAPI(nil, example())) {
 					t.Fatalf("request %d has the body %s", i, r.bodies[i])
 				}
 				if ua := req.UserAgent(); !strings.HasPrefix(ua, "Mozilla/5.0 ") {

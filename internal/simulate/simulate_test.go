@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -205,7 +206,7 @@ func TestSameSeedSameTraffic(t *testing.T) {
 	make1000 := func(c Config) []string {
 		var lines []string
 		for e := range history(t, c, monday, to, 1000) {
-			lines = append(lines, string(AppendNDJSON(nil, e)))
+			lines = append(lines, string(gateway.AppendRecord(nil, e)))
 		}
 		return lines
 	}
@@ -217,7 +218,7 @@ func TestSameSeedSameTraffic(t *testing.T) {
 	first := make1000(c)
 	var again []string
 	for e := range events {
-		again = append(again, string(AppendNDJSON(nil, e)))
+		again = append(again, string(gateway.AppendRecord(nil, e)))
 	}
 	if !slices.Equal(first, again) {
 		t.Error("two rounds differ")

@@ -3,9 +3,9 @@ package terminal
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/presencelog/presencelog/internal/presence"
 )
@@ -39,27 +39,20 @@ func drawAxis(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 		edges[i] = clamp(midnight.Add(skipped+time.Duration(i)*cell), from, to)
 	}
 
-	zone := from.Format("MST")
-	if name := from.Location().String(); name != "Local" {
-		zone = name
-	}
-	fmt.Fprintf(b, "%s to %s, %s\n\n", from.Format("Mon 2 Jan 2006 15:04"), to.Format("Mon 2 Jan 15:04"), zone)
+	drawTitle(b, from, to, cell, colour)
 	paintCells(b, cells(spans, edges, now), colour)
 	b.WriteString("\n")
 
-	layout, gap := "15:04", 3
-	if cell < 10*time.Second && n*int(cell/time.Second) < 600 {
-		layout = "15:04:05"
-	}
-	tick := tickLengths[len(tickLengths)-1]
-	for _, t := range tickLengths {
-		if t%cell == 0 && int(t/cell) >= len(layout)+gap {
-			tick = t
+	tick, layout := time.Duration(0), ""
+	for _, tick = range tickLengths {
+		if layout = "15:04"; tick < time.Minute {
+			layout = "15:04:05"
+		}
+		if int(tick/cell) >= len(layout)+3 {
 			break
 		}
 	}
 	var rule, labels strings.Builder
-	free := 0 // the first column that no label has taken
 	for i := range n {
 		at := midnight.Add(skipped + time.Duration(i)*cell)
 		if (skipped+time.Duration(i)*cell)%tick != 0 {
@@ -67,18 +60,56 @@ func drawAxis(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 			continue
 		}
 		rule.WriteString("┴")
-		if i >= free && i+len(layout) <= width {
-			labels.WriteString(strings.Repeat(" ", i-utf8.RuneCountInString(labels.String())) + at.Format(layout))
-			free = i + len(layout) + 1
+		if i+len(layout) <= width {
+			labels.WriteString(strings.Repeat(" ", i-labels.Len()) + at.Format(layout))
 		}
 	}
 	b.WriteString(paint(colour, dimGrey, rule.String()) + "\n")
 	fmt.Fprintf(b, "%s\n", labels.String())
 }
 
+// drawTitle says what range is drawn, by which clock, and how long a column lasts.
+func drawTitle(b *bytes.Buffer, from, to time.Time, cell time.Duration, colour bool) {
+	drawRange(b, from, to, colour)
+	b.WriteString(paint(colour, dimGrey, zoneName(from)+", one column is "+columnLength(cell)) + "\n\n")
+}
+
+func drawRange(b *bytes.Buffer, from, to time.Time, colour bool) {
+	clock := "15:04"
+	if from.Second() != 0 || to.Second() != 0 {
+		clock = "15:04:05"
+	}
+	end := to.Format("Mon 2 Jan 2006, " + clock)
+	if from.Format(time.DateOnly) == to.Format(time.DateOnly) {
+		end = to.Format(clock)
+	}
+	b.WriteString(paint(colour, bold, from.Format("Mon 2 Jan 2006, "+clock)+" to "+end) + "\n")
+}
+
+// zoneName names t's zone; zones without a name of their own, by their distance from UTC at t.
+func zoneName(t time.Time) string {
+	name := t.Location().String()
+	if name == "" || name == "Local" {
+		return "UTC" + t.Format("-07:00")
+	}
+	return name
+}
+
+func columnLength(cell time.Duration) string {
+	for _, u := range []struct {
+		length time.Duration
+		name   string
+	}{{time.Hour, "h"}, {time.Minute, "min"}} {
+		if cell >= u.length {
+			return fmt.Sprintf("%d %s", cell/u.length, u.name)
+		}
+	}
+	return fmt.Sprintf("%d s", cell/time.Second)
+}
+
 const (
 	dayLabel   = "Mon 16 " // before the cells of a day
-	quietDays  = 3         // so many days in a row in which nothing happened are one line
+	quietDays  = 3         // so many days in a row that show nothing are one line
 	hoursOfDay = 24
 )
 
@@ -92,15 +123,17 @@ func drawDays(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 		}
 	}
 	edges := make([]time.Time, hoursOfDay*perHour+1)
+	drawTitle(b, from, to, time.Hour/time.Duration(perHour), colour)
 	month := ""
-	var quiet [][]byte // the lines of the days before, in which nothing happened
+	var quiet [][]byte // the lines of the days before that show nothing, all for the same reason
+	why := ""
 	flush := func() {
 		if len(quiet) < quietDays {
 			b.Write(bytes.Join(quiet, nil))
 		} else {
-			b.WriteString(paint(colour, dimGrey, fmt.Sprintf("   ⋮   %d days without a visit", len(quiet))) + "\n")
+			b.WriteString(paint(colour, dimGrey, fmt.Sprintf("   ⋮   %d days %s", len(quiet), why)) + "\n")
 		}
-		quiet = quiet[:0]
+		quiet = nil
 	}
 	y, m, d := from.Date()
 	for ; time.Date(y, m, d, 0, 0, 0, 0, from.Location()).Before(to); d++ {
@@ -113,28 +146,36 @@ func drawDays(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 		for i := range edges {
 			edges[i] = clamp(time.Date(y, m, d, 0, i*60/perHour, 0, 0, from.Location()), from, to)
 		}
+		for i := len(edges) - 2; i >= 0; i-- { // time.Date may put what the clock skips behind what follows
+			edges[i] = clamp(edges[i], from, edges[i+1])
+		}
 		shown := cells(spans, edges, now)
-		var line bytes.Buffer
-		line.WriteString(day.Format("Mon _2 "))
-		paintCells(&line, shown, colour)
-		line.WriteString("\n")
-		if isQuiet(shown) {
-			quiet = append(quiet, line.Bytes())
+		var painted bytes.Buffer
+		painted.WriteString(day.Format("Mon _2 "))
+		paintCells(&painted, shown, colour)
+		line := append(bytes.TrimRight(painted.Bytes(), " "), '\n')
+		if reason := quietReason(shown); reason != why {
+			flush()
+			why = reason
+		}
+		if why != "" {
+			quiet = append(quiet, line)
 			continue
 		}
-		flush()
-		b.Write(line.Bytes())
+		b.Write(line)
 	}
 	flush()
 }
 
-func isQuiet(shown []presence.Status) bool {
-	for _, s := range shown {
-		if s != 0 && s != presence.Unavailable {
-			return false
-		}
+// quietReason says why a day shows nothing, "" if it shows something.
+func quietReason(shown []presence.Status) string {
+	switch slices.IndexFunc(interest, func(s presence.Status) bool { return slices.Contains(shown, s) }) {
+	case -1:
+		return "not known"
+	case len(interest) - 1: // UNAVAILABLE is the most that there is
+		return "without a visit"
 	}
-	return true
+	return ""
 }
 
 // drawHours writes a month's name and the hours of its days.

@@ -26,20 +26,22 @@ func Durations(w io.Writer, total presence.Summary, buckets []presence.Bucket, l
 
 func drawBuckets(b *bytes.Buffer, total presence.Summary, buckets []presence.Bucket, loc *time.Location, width int, colour bool) {
 	label, layout := bucketLabel(buckets)
-	rows := [][]string{{label, "Typing", "", "Recording", "", "In chat", ""}}
+	rows := [][]string{{label, "", "Typing", "", "Recording", "", "In chat"}}
 	longest := 0.0
 	for _, k := range buckets {
 		rows = append(rows, bucketRow(k.Start.In(loc).Format(layout), k.Summary))
 		longest = max(longest, k.InChat.Seconds)
 	}
 	rows = append(rows, bucketRow("Total", total))
-	lines := align(rows, 0, 1, 3, 5)
+	lines := align(rows, 0)
 	tableWidth := 0
 	for _, line := range lines {
 		tableWidth = max(tableWidth, utf8.RuneCountInString(line))
 	}
 	space := width - tableWidth - 2
 
+	drawRange(b, buckets[0].Start.In(loc), buckets[len(buckets)-1].End.In(loc), colour)
+	b.WriteString(paint(colour, dimGrey, zoneName(buckets[0].Start.In(loc))) + "\n\n")
 	b.WriteString(paint(colour, bold, lines[0]) + "\n")
 	for i, k := range buckets {
 		line := lines[i+1]
@@ -59,10 +61,10 @@ func bucketRow(label string, s presence.Summary) []string {
 	row := []string{label}
 	for _, d := range []presence.Durations{s.Typing, s.Recording, s.InChat} {
 		if d.Count == 0 && d.Seconds == 0 {
-			row = append(row, "–", "")
+			row = append(row, "", "–")
 			continue
 		}
-		row = append(row, Count(d.Count), Length(seconds(d.Seconds)))
+		row = append(row, Count(d.Count), Length(d.Seconds))
 	}
 	return row
 }
@@ -92,33 +94,28 @@ func bucketLabel(buckets []presence.Bucket) (label, layout string) {
 	const day = 24 * time.Hour
 	switch hour := time.Hour; { // an hour more, where the clock is put back
 	case longest <= hour:
-		return "Hour", "2006-01-02 15:04"
+		return "Hour", "Mon _2 Jan 15:04"
 	case longest <= day+hour:
-		return "Day", "Mon 2006-01-02"
+		return "Day", "Mon _2 Jan"
 	case longest <= 7*day+hour:
-		return "Week of", "Mon 2006-01-02"
+		return "Week of", "Mon _2 Jan"
 	default:
 		return "Month", "Jan 2006"
 	}
 }
 
-// drawFigures writes what a Summary holds, one line for each of its three kinds.
+// drawFigures writes what a Summary holds, a column for each of its three kinds.
 func drawFigures(b *bytes.Buffer, total presence.Summary, colour bool) {
-	rows := [][]string{{"", "Count", "Length", "Confirmed", "Mean", "Median", "90 %", "Longest"}}
-	for _, kind := range []struct {
-		name string
-		d    presence.Durations
-	}{{"Typing", total.Typing}, {"Recording", total.Recording}, {"In chat", total.InChat}} {
-		d := kind.d
-		row := []string{kind.name, Count(d.Count)}
-		for _, s := range []*float64{&d.Seconds, &d.ConfirmedSeconds, d.MeanSeconds, d.MedianSeconds, d.P90Seconds, d.MaxSeconds} {
-			if s == nil {
-				row = append(row, "–")
-				continue
+	rows := [][]string{{"", "Typing", "Recording", "In chat"}, {"Count"}, {"Length"}, {"Confirmed"}, {"Mean"}, {"Median"}, {"P90"}, {"Longest"}}
+	for _, d := range []presence.Durations{total.Typing, total.Recording, total.InChat} {
+		rows[1] = append(rows[1], Count(d.Count))
+		for i, s := range []*float64{&d.Seconds, &d.ConfirmedSeconds, d.MeanSeconds, d.MedianSeconds, d.P90Seconds, d.MaxSeconds} {
+			length := "–"
+			if s != nil {
+				length = Length(*s)
 			}
-			row = append(row, Length(seconds(*s)))
+			rows[2+i] = append(rows[2+i], length)
 		}
-		rows = append(rows, row)
 	}
 	lines := align(rows, 0)
 	lines[0] = paint(colour, bold, lines[0])

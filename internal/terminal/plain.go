@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -58,9 +59,10 @@ func plainSummary(b *bytes.Buffer, part string, start, end time.Time, s presence
 
 func plainTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
+// plainSeconds rounds to the microsecond, the precision of all times.
 func plainSeconds(s *float64) string {
 	if s == nil {
 		return ""
 	}
-	return strconv.FormatFloat(*s, 'f', -1, 64)
+	return strconv.FormatFloat(math.Round(*s*1e6)/1e6, 'f', -1, 64)
 }

@@ -79,12 +79,12 @@ func (p *Progress) line(elapsed time.Duration, width int, colour bool) string {
 	n := p.n.Load()
 	rate := perSecond(n, elapsed)
 	if p.total <= 0 {
-		return cut(fmt.Sprintf("%s  %s  %s/s  %s", p.label, p.amount(n), p.amountShort(rate), Length(elapsed.Truncate(time.Second))), width)
+		return cut(fmt.Sprintf("%s  %s  %s/s  %s", p.label, p.amount(n), p.amountShort(rate), Length(math.Floor(elapsed.Seconds()))), width)
 	}
 	done := min(1, max(0, float64(n)/float64(p.total)))
 	left := "" // unknown before there is a rate
 	if rate > 0 && n <= p.total {
-		left = "  " + Length(seconds(math.Ceil(float64(p.total-n)/rate))) + " left"
+		left = "  " + Length(math.Ceil(float64(p.total-n)/rate)) + " left"
 	}
 	// 100 % is only what is complete.
 	text := fmt.Sprintf(" %3d %%  %s of %s  %s/s%s", int(100*done), p.amountShort(float64(n)), p.amount(p.total), p.amountShort(rate), left)
@@ -103,7 +103,7 @@ func (p *Progress) last(elapsed time.Duration) string {
 	if p.total > 0 && n != p.total {
 		done = p.amountShort(float64(n)) + " of " + p.amount(p.total)
 	}
-	return fmt.Sprintf("%s: %s in %s, %s/s", p.label, done, Length(elapsed), p.amountShort(perSecond(n, elapsed)))
+	return fmt.Sprintf("%s: %s in %s, %s/s", p.label, done, Length(elapsed.Seconds()), p.amountShort(perSecond(n, elapsed)))
 }
 
 // amount writes a number with its unit, amountShort without it if it is not bytes.

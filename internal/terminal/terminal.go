@@ -3,10 +3,11 @@
 package terminal
 
 import (
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/term"
 )
@@ -52,34 +53,26 @@ func paint(colour bool, code, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// Length writes a length of time for people: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h".
-func Length(d time.Duration) string {
-	if d < 0 {
-		return "-" + Length(-d)
+// Length writes a length of time in seconds for people: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h". It is no
+// time.Duration since the sums over many contacts are longer than the 292 years that one holds.
+func Length(seconds float64) string {
+	if tenths := math.Round(seconds * 10); tenths < 100 && math.Mod(tenths, 10) != 0 {
+		return strconv.FormatFloat(tenths/10, 'f', 1, 64) + " s"
 	}
-	if tenths := d.Round(100 * time.Millisecond); tenths > 0 && tenths < 10*time.Second && tenths%time.Second != 0 {
-		return strconv.FormatFloat(tenths.Seconds(), 'f', 1, 64) + " s"
-	}
-	two := func(whole, part time.Duration, units [2]string) string {
-		rest := strconv.Itoa(int(d % whole / part))
-		if len(rest) == 1 {
-			rest = "0" + rest
-		}
-		return strconv.Itoa(int(d/whole)) + " " + units[0] + " " + rest + " " + units[1]
-	}
-	const day = 24 * time.Hour
 	// Each unit is tried after rounding to it, so that 59.7 s is a minute, not 60 s.
-	if d = d.Round(time.Second); d < time.Minute {
-		return strconv.Itoa(int(d/time.Second)) + " s"
+	s := int64(math.Round(seconds))
+	if s < 60 {
+		return fmt.Sprintf("%d s", s)
 	}
-	if d < time.Hour {
-		return two(time.Minute, time.Second, [2]string{"m", "s"})
+	if s < 60*60 {
+		return fmt.Sprintf("%d m %02d s", s/60, s%60)
 	}
-	if d = d.Round(time.Minute); d < day {
-		return two(time.Hour, time.Minute, [2]string{"h", "m"})
+	m := int64(math.Round(seconds / 60))
+	if m < 24*60 {
+		return fmt.Sprintf("%d h %02d m", m/60, m%60)
 	}
-	d = d.Round(time.Hour)
-	return two(day, time.Hour, [2]string{"d", "h"})
+	h := int64(math.Round(seconds / (60 * 60)))
+	return fmt.Sprintf("%s d %02d h", Count(h/24), h%24)
 }
 
 // Count writes a whole number with commas between its thousands.
@@ -90,5 +83,3 @@ func Count(n int64) string {
 	}
 	return s
 }
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -58,9 +58,6 @@ func cells(spans []presence.Span, edges []time.Time, now time.Time) []presence.S
 	first := 0 // the spans before it end before the cell
 	for i := range shown {
 		start, end := edges[i], edges[i+1]
-		if end.After(now) {
-			end = now
-		}
 		for first < len(spans) && !spanEnd(spans[first], now).After(start) {
 			first++
 		}
@@ -85,6 +82,9 @@ func spanEnd(s presence.Span, now time.Time) time.Time {
 
 // paintCells writes cells, runs of a status in one go of colour.
 func paintCells(b *bytes.Buffer, shown []presence.Status, colour bool) {
+	for len(shown) > 0 && shown[len(shown)-1] == 0 {
+		shown = shown[:len(shown)-1] // no blanks at the end of a line
+	}
 	for len(shown) > 0 {
 		n := 1
 		for n < len(shown) && shown[n] == shown[0] {
@@ -137,7 +137,7 @@ func listSpans(b *bytes.Buffer, spans []presence.Span, loc *time.Location, colou
 	for _, s := range spans[earlier:] {
 		rows = append(rows, []string{
 			s.Start.In(loc).Format(time.DateTime), looks[s.Status].glyph + " " + s.Status.String(),
-			Length(seconds(s.Seconds)), Length(seconds(s.ConfirmedSeconds)), Count(s.Events), string(s.EndedBy),
+			Length(s.Seconds), Length(s.ConfirmedSeconds), Count(s.Events), string(s.EndedBy),
 		})
 	}
 	lines := align(rows, 0, 1, 5)

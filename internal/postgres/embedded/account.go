@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // account is a user of the system.
@@ -74,7 +73,7 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	if c.user == nil {
 		return nil
 	}
-	// This directory is ours to open; entering it is not reading it.
+	// The account has to go through it, not to read it.
 	fi, err := os.Stat(c.dir)
 	if err != nil {
 		return err
@@ -85,7 +84,9 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 		}
 	}
 	c.search = false
-	if err := c.tryAccess(ctx, bin); err != nil {
+	if err := c.tryAccess(ctx, bin); ctx.Err() != nil {
+		return err
+	} else if err != nil {
 		// PostgreSQL looks for its files with access(2), for which a capability
 		// does not count.
 		return c.accessError(bin, err, "choose other programs with "+binVar)
@@ -93,10 +94,12 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	if c.tryAccess(ctx, bin, c.dir, c.socket) == nil {
 		return nil
 	}
-	// With the capability, superusers of the database can also have the server
-	// read any file; but they are root on this machine, or its guests.
+	// With the capability a superuser of the database can have the server read
+	// any file, but the only ones who can connect are root and the account.
 	c.search = true
-	if err := c.tryAccess(ctx, bin, c.dir, c.socket); err != nil {
+	if err := c.tryAccess(ctx, bin, c.dir, c.socket); ctx.Err() != nil {
+		return err
+	} else if err != nil {
 		dir := c.dir
 		if c.user.blocked(dir) == "" {
 			dir = c.socket
@@ -109,7 +112,10 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 // tryAccess runs postgres as its user, who first enters the directories.
 func (c *cluster) tryAccess(ctx context.Context, bin string, dirs ...string) error {
 	args := append([]string{"-c", `for d; do cd "$d" || exit; done; exec "$0" --version`, filepath.Join(bin, "postgres")}, dirs...)
-	out, err := c.command(ctx, syscall.SIGKILL, "/bin/sh", args...).CombinedOutput()
+	out, err := c.command(ctx, 0, "/bin/sh", args...).CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("%w %s", err, lastLines(out))
 	}

@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +26,7 @@ type cluster struct {
 	settings map[string]string
 	log      *slog.Logger
 
-	bin    string
+	bin    string   // "" before prepare
 	socket string   // directory of the Unix socket
 	user   *account // who runs PostgreSQL; nil: this process's user
 	search bool     // the user needs help to enter a directory
@@ -44,7 +42,11 @@ func makeDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	mode := os.FileMode(0o700)
+	if os.Geteuid() == 0 {
+		mode = 0o711 // see checkAccess
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
 		return "", err
 	}
 	return filepath.EvalSymlinks(dir)
@@ -68,6 +70,9 @@ func (c *cluster) prepare(ctx context.Context) error {
 		return err
 	}
 	if err := c.checkAccess(ctx, bin); err != nil {
+		return err
+	}
+	if err := c.cleanUp(); err != nil {
 		return err
 	}
 	if version == "" {
@@ -192,20 +197,25 @@ func socketDir(dir string) string {
 	return filepath.Join("/tmp", name)
 }
 
-// initdb makes the cluster beside its place and then renames it, so that there
-// is a whole cluster or none, whenever this process ends.
-func (c *cluster) initdb(ctx context.Context, bin string) error {
+// cleanUp removes what an initdb that was killed has left.
+func (c *cluster) cleanUp() error {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), initPrefix) {
-			// An initdb that has lost its parent may still write to it; then
-			// the next one to make a cluster cleans up.
+			// A child that has lost its initdb may still be writing there for a
+			// moment; then the next start removes the rest.
 			_ = os.RemoveAll(filepath.Join(c.dir, e.Name()))
 		}
 	}
+	return nil
+}
+
+// initdb makes the cluster beside its place and then renames it, so that there
+// is a whole cluster or none, whenever this process ends.
+func (c *cluster) initdb(ctx context.Context, bin string) error {
 	tmp, err := os.MkdirTemp(c.dir, initPrefix)
 	if err != nil {
 		return err
@@ -250,51 +260,10 @@ func (c *cluster) initdb(ctx context.Context, bin string) error {
 	return nil
 }
 
-// command returns a command that runs a program of PostgreSQL as the right user
-// in a clean environment, and that is killed with its children if ctx ends.
-func (c *cluster) command(ctx context.Context, death syscall.Signal, program string, args ...string) *exec.Cmd {
-	if c.search {
-		// The capability only takes effect in a program that has been executed,
-		// thus in a shell that is within reach of everybody.
-		args = append([]string{"-c", `exec "$0" "$@"`, program}, args...)
-		program = "/bin/sh"
-	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = "/" // the working directory may be closed to the user
-	cmd.Env = environ()
-	cmd.SysProcAttr = procAttr(c.user, c.search, death)
-	cmd.Cancel = func() error { kill(-cmd.Process.Pid, syscall.SIGKILL); return nil }
-	cmd.WaitDelay = 2 * time.Second
-	return cmd
-}
-
-// environ returns this process's environment without what would change the
-// behaviour of PostgreSQL's programs.
-func environ() []string {
-	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
-		return strings.HasPrefix(kv, "PG") || strings.HasPrefix(kv, "LC_") || strings.HasPrefix(kv, "LANG")
-	})
-	return append(env, "LC_ALL=C")
-}
-
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// lastLines returns the end of a program's output, at most 20 lines and 4 KiB.
-func lastLines(b []byte) []byte {
-	b = bytes.TrimSpace(b)
-	b = b[max(0, len(b)-4096):]
-	for i, n := len(b)-1, 0; i >= 0; i-- {
-		if b[i] == '\n' {
-			if n++; n == 20 {
-				return b[i+1:]
-			}
-		}
-	}
-	return b
 }

@@ -45,11 +45,11 @@ type Options struct {
 	// for one as Find does, and prefers the version that made the cluster.
 	Bin string
 
-	// Settings are PostgreSQL settings such as "work_mem": "64MB". They go
-	// before the ones this package chooses, except those that keep the server
-	// private: listen_addresses, port and the location of the socket and the
-	// log. With "fsync": "off" the cluster is also made without syncing it.
-	// A guest's settings come into force if it becomes the owner.
+	// Settings are PostgreSQL settings such as "work_mem": "64MB". They replace
+	// those this package chooses, except the ones that keep the server private:
+	// listen_addresses, port, and where the socket and the log are. With
+	// "fsync": "off" the cluster is also made without syncing it. A guest's
+	// settings come into force when it becomes the owner.
 	Settings map[string]string
 
 	// Log receives what happens to the server while it is open: that it was
@@ -181,11 +181,10 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 		}
 		s.cluster.log.Info("the owner of PostgreSQL has gone: taking over", "dir", s.cluster.dir)
 	}
-	// A server that dies is restarted at once, one that keeps on dying with a
-	// growing pause, so that it does not fill the disk with its log.
+	// A server that has died is restarted after the least pause; one that does
+	// not even start is tried again after growing ones.
 	const least, most = 50 * time.Millisecond, time.Second
-	delay := least
-	for {
+	for delay := least; ; delay = min(2*delay, most) {
 		if p == nil {
 			var err error
 			if p, err = s.cluster.start(ctx); err != nil && ctx.Err() == nil {
@@ -193,23 +192,17 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 			}
 		}
 		if p != nil {
-			started := time.Now()
 			select {
 			case <-ctx.Done():
 				return p.stop()
 			case <-p.done:
 			}
 			s.cluster.log.Error("PostgreSQL has died; restarting it", "dir", s.cluster.dir, "pid", p.pid(), "error", p.err)
-			p = nil
-			if time.Since(started) > time.Second {
-				delay = least
-				continue
-			}
+			p, delay = nil, least
 		}
 		if pause(ctx, delay) != nil {
 			return nil
 		}
-		delay = min(2*delay, most)
 	}
 }
 
@@ -218,7 +211,8 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 func ensureDatabase(ctx context.Context, socket string) error {
 	conn, err := pgx.Connect(ctx, connString(socket, database))
 	if err == nil {
-		return conn.Close(ctx)
+		_ = conn.Close(ctx)
+		return nil
 	}
 	if code(err) != "3D000" { // invalid_catalog_name
 		return fmt.Errorf("connect to the database %s: %w", database, err)

@@ -224,11 +224,11 @@ func serverPid(t *testing.T, dir string) int {
 }
 
 func noServer(dir string) error {
-	data := filepath.Join(dir, "postgres")
-	if pids := backends(data); len(pids) > 0 {
+	c := &cluster{dir: dir}
+	if pids := backends(context.Background(), c); len(pids) > 0 {
 		return fmt.Errorf("processes %v still run on it", pids)
 	}
-	if pid := (&cluster{dir: dir}).readPidFile().pid; pid != 0 {
+	if pid := c.readPidFile().pid; pid != 0 {
 		return fmt.Errorf("process %d still has the pid file", pid)
 	}
 	return nil
@@ -288,7 +288,8 @@ func TestOpenCancelled(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("Open took %v to give up", took)
 	}
-	mustQuery(t, mustOpen(t, dir).ConnString(), "SELECT 'works'")
+	mustOpenClose(t, dir)
+	mustOpenClose(t, dir) // in case that something was still writing
 	noLeftovers(t, dir)
 }
 
@@ -315,7 +316,8 @@ func TestKilledWhileMakingCluster(t *testing.T) {
 			t.Errorf("there is a cluster after a kill at %s: %v", file, err)
 		}
 	}
-	mustQuery(t, mustOpen(t, dir).ConnString(), "SELECT 'works'")
+	mustOpenClose(t, dir)
+	mustOpenClose(t, dir) // in case that something was still writing
 	noLeftovers(t, dir)
 }
 
@@ -335,8 +337,16 @@ func TestGuest(t *testing.T) {
 	if got := mustQuery(t, s.ConnString(), "SELECT v FROM t"); got != "shared" {
 		t.Errorf("the guest reads %q", got)
 	}
+	c, err := connect(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
 	if err := short.Close(); err != nil {
 		t.Error(err)
+	}
+	if _, err := c.Exec(t.Context(), "SELECT pg_sleep(0.1)"); err != nil {
+		t.Errorf("a guest has closed: %v", err)
 	}
 	if got := serverPid(t, dir); got != pid {
 		t.Errorf("the server is process %d and was %d: a guest must leave it alone", got, pid)
@@ -445,7 +455,19 @@ func TestServerLeftRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, dir)
+	// Neither a link to the directory nor one in it hides the server.
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(filepath.Join(dir, "postgres"), moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(moved, filepath.Join(dir, "postgres")); err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, link)
 	if got := serverPid(t, dir); got == left.pid() {
 		t.Errorf("the server is still process %d", got)
 	}
@@ -454,6 +476,13 @@ func TestServerLeftRunning(t *testing.T) {
 	case <-left.done:
 	default:
 		t.Error("the old server still runs")
+	}
+	log, err := os.ReadFile(filepath.Join(dir, "postgres.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(log), "received fast shutdown request") || strings.Contains(string(log), "was not properly shut down") {
+		t.Errorf("the old server was not shut down well:\n%s", log)
 	}
 }
 
@@ -530,8 +559,9 @@ func TestTwoAtOnce(t *testing.T) {
 		t.Errorf("different connection strings: %q", got)
 	}
 	if runtime.GOOS == "linux" {
-		for _, p := range backends(filepath.Join(dir, "postgres")) {
-			if p != pid && isPostmaster(p, filepath.Join(dir, "postgres")) == yes {
+		c := &cluster{dir: dir}
+		for _, p := range backends(t.Context(), c) {
+			if p != pid && isPostmaster(p, c.data()) == yes {
 				t.Errorf("the servers %d and %d run on one directory", pid, p)
 			}
 		}

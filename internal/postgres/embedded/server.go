@@ -1,18 +1,14 @@
 package embedded
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,12 +20,6 @@ const port = "5432"
 // maxLog is the size in bytes from which on the server's log is emptied before
 // the server is started.
 const maxLog = 10 << 20
-
-const (
-	poll        = 3 * time.Millisecond
-	fastTimeout = 20 * time.Second // for a server to stop with SIGINT
-	quitTimeout = 5 * time.Second  // … and then with SIGQUIT
-)
 
 // defaults are for a small durable server; Options.Settings may change them.
 var defaults = map[string]string{
@@ -76,11 +66,11 @@ func (c *cluster) start(ctx context.Context) (*process, error) {
 	if err := c.stopLeftover(ctx); err != nil {
 		return nil, err
 	}
-	for {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		p, err := c.startOnce(ctx)
-		// Backends of a dead server that could not be ended are in the way
-		// until they notice.
-		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") {
+		// Backends of a dead server that could not be found are in the way
+		// until they notice that it is dead.
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
 			return p, err
 		}
 		if pause(ctx, 50*time.Millisecond) != nil {
@@ -172,7 +162,7 @@ func (c *cluster) stopLeftover(ctx context.Context) error {
 	}
 	// Backends that outlive their server may be busy for long, and no new
 	// server starts beside them. What they have not committed is lost anyway.
-	if err := end(ctx, func() []int { return backends(c.data()) }, step{syscall.SIGQUIT, quitTimeout}); err != nil {
+	if err := end(ctx, func() []int { return backends(ctx, c) }, step{syscall.SIGQUIT, quitTimeout}); err != nil {
 		return fmt.Errorf("stop the backends left in %s: %w", c.data(), err)
 	}
 	// PostgreSQL does not start if another process of its user has got the
@@ -193,126 +183,4 @@ func (c *cluster) stopLeftover(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// answer is what can be said of a process that may be a server.
-type answer int
-
-const (
-	no    answer = iota
-	maybe        // a server, but perhaps of another data directory
-	yes
-)
-
-// step is a signal and how long processes have to end with it.
-type step struct {
-	signal  syscall.Signal
-	timeout time.Duration
-}
-
-// end ends the processes that list returns, until it returns none, with one
-// step after the other and finally with SIGKILL.
-func end(ctx context.Context, list func() []int, steps ...step) error {
-	for _, s := range append(steps, step{syscall.SIGKILL, time.Hour}) {
-		signalled := map[int]bool{}
-		for deadline := time.Now().Add(s.timeout); time.Now().Before(deadline); {
-			pids := list()
-			if len(pids) == 0 {
-				return nil
-			}
-			for _, pid := range pids {
-				if !signalled[pid] {
-					kill(pid, s.signal)
-					signalled[pid] = true
-				}
-			}
-			if err := pause(ctx, poll); err != nil {
-				return err
-			}
-		}
-	}
-	return errors.New("they cannot be killed")
-}
-
-// process is a child of this process.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-	err  error         // how it ended; read after done
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-// launch starts a command. Linux signals a child when the thread that started
-// it ends, so that thread must live as long as the child does.
-func launch(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		p.err = cmd.Wait()
-		close(p.done)
-	}()
-	if err := <-started; err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// stop stops the server, rolling back the transactions under way.
-func (p *process) stop() error {
-	for _, s := range []step{{syscall.SIGINT, fastTimeout}, {syscall.SIGQUIT, quitTimeout}} {
-		_ = p.cmd.Process.Signal(s.signal) // no error but that it has ended
-		select {
-		case <-p.done:
-			if s.signal == syscall.SIGINT {
-				return nil
-			}
-			return fmt.Errorf("PostgreSQL did not stop within %v; it was stopped at once and recovers at its next start", fastTimeout)
-		case <-time.After(s.timeout):
-		}
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.done
-	return fmt.Errorf("PostgreSQL did not stop within %v; it was killed and recovers at its next start", fastTimeout+quitTimeout)
-}
-
-// pidFile is what a server writes to postmaster.pid.
-type pidFile struct {
-	pid    int
-	socket string
-	status string
-}
-
-func (pf pidFile) ready() bool { return pf.status == "ready" }
-
-func (c *cluster) pidFile() string { return filepath.Join(c.data(), "postmaster.pid") }
-
-// readPidFile returns the zero pidFile if there is none, and what there is of
-// one that is being written.
-func (c *cluster) readPidFile() (pf pidFile) {
-	b, err := os.ReadFile(c.pidFile())
-	if err != nil {
-		return pf
-	}
-	lines := bytes.Split(b, []byte("\n"))
-	line := func(n int) string {
-		if n > len(lines) {
-			return ""
-		}
-		return string(bytes.TrimSpace(lines[n-1]))
-	}
-	// A negative number stands for a process that is no server; and no number
-	// in a file may ever make us signal a group of processes.
-	if pid, err := strconv.Atoi(line(1)); err == nil && pid > 1 {
-		pf.pid = pid
-	}
-	pf.socket = line(5)
-	pf.status = line(8)
-	return pf
 }

@@ -3,6 +3,7 @@
 package embedded
 
 import (
+	"context"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -38,6 +39,6 @@ func isPostmaster(pid int, data string) answer {
 	return maybe
 }
 
-// backends would return the processes that PostgreSQL runs on the data
-// directory, but their titles do not tell.
-func backends(string) []int { return nil }
+// backends would return the processes that PostgreSQL runs on the cluster, but
+// their titles do not tell.
+func backends(context.Context, *cluster) []int { return nil }

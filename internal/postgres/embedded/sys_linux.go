@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +16,8 @@ const capDACReadSearch = 2
 
 // procAttr returns the attributes of a child that runs as the account (nil: the
 // current user), in its own process group, so that Ctrl-C in a terminal does
-// not reach it, and that gets the signal when the thread that started it ends.
+// not reach it, and that gets the signal, unless it is 0, when the thread that
+// started it ends.
 // With search it may enter directories that are closed to the account.
 func procAttr(a *account, search bool, death syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
@@ -39,30 +41,31 @@ func isPostmaster(pid int, data string) answer {
 	if i := slices.Index(argv, "-D"); dir == "" && i >= 0 && i+1 < len(argv) && filepath.IsAbs(argv[i+1]) {
 		dir = argv[i+1]
 	}
+	real, _ := filepath.EvalSymlinks(data)
 	switch dir {
-	case data:
-		return yes
 	case "":
 		return maybe
+	case data, real:
+		return yes
 	}
 	return no
 }
 
-// backends returns the processes that PostgreSQL runs on the data directory.
-// It misses those whose working directory this process may not see: those of
-// another user, for a root without CAP_SYS_PTRACE, as in many containers.
-func backends(data string) (pids []int) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || cwd(pid) != data {
+// backends returns the processes that PostgreSQL runs on the cluster.
+//
+// Their working directory tells, but only to the same user and to
+// CAP_SYS_PTRACE, which root does not have in most containers. So it is the
+// cluster's user who looks.
+func backends(ctx context.Context, c *cluster) (pids []int) {
+	const script = `for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$0" ] && echo "${p#/proc/}"; done`
+	// The exit status is that of the last comparison.
+	out, _ := c.command(ctx, 0, "/bin/sh", "-c", script, c.data()).Output()
+	for _, field := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
 			continue
 		}
-		argv := cmdline(pid)
-		if len(argv) > 0 && (strings.HasPrefix(argv[0], "postgres:") || isServerName(filepath.Base(argv[0]))) {
+		if argv := cmdline(pid); len(argv) > 0 && (strings.HasPrefix(argv[0], "postgres:") || isServerName(filepath.Base(argv[0]))) {
 			pids = append(pids, pid)
 		}
 	}

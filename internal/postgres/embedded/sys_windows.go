@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"os"
 	"syscall"
@@ -20,4 +21,4 @@ func procAttr(*account, bool, syscall.Signal) *syscall.SysProcAttr { return nil 
 
 func isPostmaster(int, string) answer { return no }
 
-func backends(string) []int { return nil }
+func backends(context.Context, *cluster) []int { return nil }

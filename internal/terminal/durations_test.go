@@ -1,0 +1,108 @@
+package terminal
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// stretches makes durations of n stretches of a length each.
+func stretches(n int64, length float64) presence.Durations {
+	if n == 0 {
+		return presence.Durations{}
+	}
+	half, longest := length*0.5, length*3.2
+	return presence.Durations{
+		Count: n, Seconds: float64(n) * length, ConfirmedSeconds: float64(n) * length * 0.6,
+		MeanSeconds: &length, MedianSeconds: &half, P90Seconds: &longest, MaxSeconds: &longest,
+	}
+}
+
+// buckets makes buckets that begin where step says, and their total.
+func buckets(n int, from time.Time, next func(time.Time) time.Time) (total presence.Summary, buckets []presence.Bucket) {
+	for i := range n {
+		k := presence.Bucket{Start: from, End: next(from)}
+		k.Typing = stretches(int64(i*7%5), 95)
+		k.Recording = stretches(int64(i*5%3/2), 41.5)
+		k.InChat = stretches(int64(i*11%6), 640)
+		if k.InChat.Count == 0 {
+			k.Typing, k.Recording = presence.Durations{}, presence.Durations{}
+		}
+		total.Typing.Seconds += k.Typing.Seconds
+		total.Typing.Count += k.Typing.Count
+		total.Recording.Seconds += k.Recording.Seconds
+		total.Recording.Count += k.Recording.Count
+		total.InChat.Seconds += k.InChat.Seconds
+		total.InChat.Count += k.InChat.Count
+		buckets = append(buckets, k)
+		from = k.End
+	}
+	for _, d := range []*presence.Durations{&total.Typing, &total.Recording, &total.InChat} {
+		if d.Count > 0 {
+			*d = stretches(d.Count, d.Seconds/float64(d.Count))
+		}
+	}
+	return total, buckets
+}
+
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	addDays := func(n int) func(time.Time) time.Time {
+		return func(t time.Time) time.Time { return t.AddDate(0, 0, n) }
+	}
+	start := at("2026-11-16 00:00:00")
+	for _, test := range []struct {
+		name   string
+		n      int
+		next   func(time.Time) time.Time
+		width  int
+		colour bool
+	}{
+		{"hours_80", 10, func(t time.Time) time.Time { return t.Add(time.Hour) }, 80, false},
+		{"days_80", 14, addDays(1), 80, false},
+		{"days_120", 14, addDays(1), 120, false},
+		{"days_120_colour", 14, addDays(1), 120, true},
+		{"weeks_120", 6, addDays(7), 120, false},
+		{"months_80", 6, func(t time.Time) time.Time { return t.AddDate(0, 1, 0) }, 80, false},
+		{"total_80", 0, nil, 80, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			total, buckets := buckets(test.n, start, test.next)
+			width := test.width
+			if test.colour {
+				width = 0
+			}
+			var b bytes.Buffer
+			if err := Durations(&b, total, buckets, saoPaulo, test.width, test.colour); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "durations_"+test.name+".txt", b.Bytes(), width)
+		})
+	}
+}
+
+// Numbers of an instance with 100000 contacts keep the columns apart, without room for bars.
+func TestDurationsOfManyContacts(t *testing.T) {
+	t.Parallel()
+	total := presence.Summary{Typing: stretches(12_345_678, 21), Recording: stretches(2_345_678, 33), InChat: stretches(34_567_890, 313)}
+	bucket := presence.Bucket{Start: at("2026-11-01 00:00:00"), End: at("2026-12-01 00:00:00"), Summary: total}
+	var b bytes.Buffer
+	if err := Durations(&b, total, []presence.Bucket{bucket}, saoPaulo, 80, false); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "durations_many.txt", b.Bytes(), 90)
+}
+
+func TestPlainDurations(t *testing.T) {
+	t.Parallel()
+	from := at("2026-11-16 00:00:00")
+	total, buckets := buckets(3, from, func(t time.Time) time.Time { return t.AddDate(0, 0, 1) })
+	var b bytes.Buffer
+	if err := PlainDurations(&b, total, buckets, from, buckets[2].End); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "durations_plain.tsv", b.Bytes(), 0)
+}
