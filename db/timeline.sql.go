@@ -12,20 +12,17 @@ import (
 )
 
 const durations = `-- name: Durations :many
-WITH stretch AS (
+WITH stretch AS MATERIALIZED (
     SELECT
-        CASE s.status WHEN 3 THEN 'typing' ELSE 'recording' END AS measure,
+        s.measure::text AS measure,
         s.started_at::timestamptz AS started_at,
         s.until::timestamptz AS until,
         s.confirmed_from::timestamptz AS confirmed_from,
         s.confirmed_until::timestamptz AS confirmed_until
     FROM unnest($1::integer []) AS contact (id)
-    CROSS JOIN LATERAL spans(contact.id, ($2::timestamptz [])[1], ($2)[cardinality($2)], $3) AS s
-    WHERE s.status IN (3, 5)
-    UNION ALL
-    SELECT 'inChat', v.started_at, v.until, v.confirmed_from, v.confirmed_until
-    FROM unnest($1::integer []) AS contact (id)
-    CROSS JOIN LATERAL visits(contact.id, ($2::timestamptz [])[1], ($2)[cardinality($2)], $3) AS v
+    CROSS JOIN LATERAL stretches(
+        contact.id, ($2::timestamptz [])[1], ($2)[cardinality($2)], $3
+    ) AS s
 ),
 
 part AS (

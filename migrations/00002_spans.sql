@@ -113,7 +113,11 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH event AS (
     -- Of events with the same received_at only the last counts.
-    SELECT DISTINCT ON (e.received_at) e.received_at AS at, e.status
+    SELECT DISTINCT ON (e.received_at)
+        e.received_at AS at,
+        e.status,
+        pauses_at(e.status, e.received_at, t) AS pauses_at,
+        leaves_at(e.status, e.received_at, t) AS leaves_at
     FROM events AS e
     WHERE
         e.contact_id = contact
@@ -122,41 +126,39 @@ WITH event AS (
     ORDER BY e.received_at, e.seq DESC
 ),
 
-numbered AS (
+placed AS MATERIALIZED (
     SELECT
-        at,
-        status,
+        *,
         row_number() OVER w AS nth,
         lag(at) OVER w AS previous_at,
-        lead(at) OVER w AS next_at
+        CASE
+            WHEN lag(leaves_at) OVER w < at THEN 2 WHEN lag(pauses_at) OVER w < at THEN 4 ELSE lag(status) OVER w
+        END AS before,
+        lead(at) OVER w AS next_at,
+        -- What time alone changes, it changes before this moment.
+        coalesce(lead(at) OVER w, now + interval '1 microsecond') AS alone_until
     FROM event
     WINDOW w AS (ORDER BY at)
 ),
 
--- Each moment at which a status is set: by an event, or by the time since the last one. The last event is followed by
--- the end of what is known, at infinity, where the status is NULL.
-step AS (
-    SELECT
-        s.at,
-        s.status,
-        s.by_event,
-        s.events_before,
-        s.heard_before,
-        n.next_at
-    FROM numbered AS n
-    CROSS JOIN LATERAL (
-        VALUES
-        (n.at, n.status, true, n.nth - 1, n.previous_at),
-        (pauses_at(n.status, n.at, t), 4::smallint, false, n.nth, n.at),
-        (leaves_at(n.status, n.at, t), 2::smallint, false, n.nth, n.at),
-        ('infinity', NULL, false, n.nth, n.at)
-    ) AS s (at, status, by_event, events_before, heard_before)
-    WHERE s.by_event OR s.at < n.next_at OR (n.next_at IS NULL AND (s.at <= now OR s.at = 'infinity'))
-),
-
+-- Each moment at which the status becomes another one: by an event, or by the time since the last one. After the last
+-- event comes the end of what is known, at infinity, where the status is NULL.
 change AS (
-    SELECT *, status IS DISTINCT FROM lag(status) OVER (ORDER BY at) AS opens
-    FROM step
+    SELECT at, status, true AS by_event, nth - 1 AS events_before, previous_at AS heard_before, at AS heard_next
+    FROM placed
+    WHERE before IS DISTINCT FROM status
+    UNION ALL
+    SELECT pauses_at, 4, false, nth, at, next_at
+    FROM placed
+    WHERE pauses_at < alone_until
+    UNION ALL
+    SELECT leaves_at, 2, false, nth, at, next_at
+    FROM placed
+    WHERE leaves_at < alone_until
+    UNION ALL
+    SELECT 'infinity', NULL, false, nth, at, NULL
+    FROM placed
+    WHERE next_at IS NULL
 ),
 
 -- A span begins at each change and ends at the next.
@@ -167,15 +169,14 @@ span AS (
         lead(at) OVER w AS ends_at,
         lead(by_event) OVER w AS ended_by_event,
         lead(events_before) OVER w - events_before AS events,
-        CASE WHEN by_event THEN at ELSE next_at END AS first_event_at,
+        heard_next AS first_event_at,
         lead(heard_before) OVER w AS last_event_at
     FROM change
-    WHERE opens
     WINDOW w AS (ORDER BY at)
 )
 
 SELECT
-    status,
+    status::smallint,
     started_at,
     nullif(ends_at, 'infinity'),
     CASE WHEN ends_at = 'infinity' THEN greatest(now, started_at) ELSE ends_at END,
@@ -212,10 +213,12 @@ ORDER BY s.started_at
 $$;
 -- +goose StatementEnd
 
--- The contact's visits that overlap [range_start, range_end), whole: runs of adjoining spans that are not UNAVAILABLE.
+-- What is summed up as durations: the contact's typing and recording spans and its visits that overlap
+-- [range_start, range_end), whole. A visit is a run of adjoining spans that are not UNAVAILABLE.
 -- +goose StatementBegin
-CREATE FUNCTION visits(contact integer, range_start timestamptz, range_end timestamptz, now timestamptz)
+CREATE FUNCTION stretches(contact integer, range_start timestamptz, range_end timestamptz, now timestamptz)
 RETURNS TABLE (
+    measure text,
     started_at timestamptz,
     ended_at timestamptz,
     until timestamptz,
@@ -225,7 +228,7 @@ RETURNS TABLE (
     confirmed_until timestamptz
 )
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-WITH numbered AS (
+WITH span AS MATERIALIZED (
     SELECT s.*, count(*) FILTER (WHERE s.status = 2) OVER (ORDER BY s.started_at) AS absences
     FROM contacts AS c
     INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
@@ -240,25 +243,42 @@ visit AS (
         (array_agg(ended_by ORDER BY started_at DESC))[1] AS ended_by,
         sum(events)::bigint AS events,
         max(confirmed_until) AS heard_until
-    FROM numbered
+    FROM span
     WHERE status <> 2
     GROUP BY absences
+),
+
+stretch AS (
+    SELECT
+        CASE status WHEN 3 THEN 'typing' ELSE 'recording' END AS measure,
+        started_at,
+        ended_at,
+        until,
+        ended_by,
+        events,
+        confirmed_from,
+        confirmed_until
+    FROM span
+    WHERE status IN (3, 5)
+    UNION ALL
+    SELECT
+        'inChat',
+        started_at,
+        CASE WHEN ended_by <> 'open' THEN until END,
+        until,
+        ended_by,
+        events,
+        started_at, -- only an event begins a visit
+        CASE ended_by WHEN 'event' THEN until ELSE heard_until END
+    FROM visit
 )
 
-SELECT
-    started_at,
-    CASE WHEN ended_by <> 'open' THEN until END,
-    until,
-    ended_by,
-    events,
-    started_at, -- only an event begins a visit
-    CASE ended_by WHEN 'event' THEN until ELSE heard_until END
-FROM visit
+SELECT *
+FROM stretch
 WHERE started_at < range_end AND (until > range_start OR ended_by = 'open')
-ORDER BY started_at
 $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION visits, spans, spans_around, change_after, change_before, status_before, leaves_at, pauses_at;
+DROP FUNCTION stretches, spans, spans_around, change_after, change_before, status_before, leaves_at, pauses_at;
 DROP VIEW timeouts;

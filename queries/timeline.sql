@@ -16,20 +16,17 @@ LIMIT @max_rows;
 -- Sums up typing, recording and visits of some contacts, in total (bucket 0) and in buckets 1 … n, where bucket i is
 -- [bounds[i], bounds[i + 1]). Counts and lengths are those of the stretches that start in the bucket; lengths are 0 where
 -- the count is.
-WITH stretch AS (
+WITH stretch AS MATERIALIZED (
     SELECT
-        CASE s.status WHEN 3 THEN 'typing' ELSE 'recording' END AS measure,
+        s.measure::text AS measure,
         s.started_at::timestamptz AS started_at,
         s.until::timestamptz AS until,
         s.confirmed_from::timestamptz AS confirmed_from,
         s.confirmed_until::timestamptz AS confirmed_until
     FROM unnest(@contact_ids::integer []) AS contact (id)
-    CROSS JOIN LATERAL spans(contact.id, (@bounds::timestamptz [])[1], (@bounds)[cardinality(@bounds)], @now) AS s
-    WHERE s.status IN (3, 5)
-    UNION ALL
-    SELECT 'inChat', v.started_at, v.until, v.confirmed_from, v.confirmed_until
-    FROM unnest(@contact_ids::integer []) AS contact (id)
-    CROSS JOIN LATERAL visits(contact.id, (@bounds::timestamptz [])[1], (@bounds)[cardinality(@bounds)], @now) AS v
+    CROSS JOIN LATERAL stretches(
+        contact.id, (@bounds::timestamptz [])[1], (@bounds)[cardinality(@bounds)], @now
+    ) AS s
 ),
 
 -- Each stretch once in the total, and once in every bucket that it touches.

@@ -75,7 +75,7 @@ func (c *durationsCmd) Run(ctx context.Context) error {
 	over := history.Calendar{Range: in, Bucket: history.Bucket(c.Bucket), Zone: loc}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
 		reader := history.NewReader(pool, presence.Now)
-		var d history.Durations
+		var d history.Sums
 		if c.Phone == "" {
 			d, err = reader.InstanceDurations(ctx, c.Instance, over)
 		} else {

@@ -26,23 +26,23 @@ func (q BucketsQuery) read(now time.Time) (history.Calendar, error) {
 func (s *server) contactDurations(ctx context.Context, in *struct {
 	ContactPath
 	BucketsQuery
-}) (*struct{ Body history.Durations }, error) {
+}) (*struct{ Body history.Sums }, error) {
 	over, err := in.BucketsQuery.read(s.Now())
 	if err != nil {
 		return nil, err
 	}
 	d, err := s.History.ContactDurations(ctx, in.InstanceID, in.Phone, over)
-	return &struct{ Body history.Durations }{d}, err
+	return &struct{ Body history.Sums }{d}, err
 }
 
 func (s *server) instanceDurations(ctx context.Context, in *struct {
 	InstancePath
 	BucketsQuery
-}) (*struct{ Body history.Durations }, error) {
+}) (*struct{ Body history.Sums }, error) {
 	over, err := in.BucketsQuery.read(s.Now())
 	if err != nil {
 		return nil, err
 	}
 	d, err := s.History.InstanceDurations(ctx, in.InstanceID, over)
-	return &struct{ Body history.Durations }{d}, err
+	return &struct{ Body history.Sums }{d}, err
 }

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	chunkEvents = 5000
+	chunkEvents = 50_000  // many of each contact, so that they lie together on disk
 	maxLine     = 1 << 20 // bytes
 )
 

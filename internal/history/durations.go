@@ -11,8 +11,8 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Durations is the sums of a range of time and of its parts.
-type Durations struct {
+// Sums is the durations of a range of time and of its parts.
+type Sums struct {
 	From    time.Time         `json:"from"`
 	To      time.Time         `json:"to"`
 	Bucket  Bucket            `json:"bucket" enum:"none,hour,day,week,month"`
@@ -22,37 +22,37 @@ type Durations struct {
 }
 
 // ContactDurations sums up a contact's typing, recording and visits.
-func (r *Reader) ContactDurations(ctx context.Context, instanceID, phone string, over Calendar) (Durations, error) {
+func (r *Reader) ContactDurations(ctx context.Context, instanceID, phone string, over Calendar) (Sums, error) {
 	id, err := r.contact(ctx, instanceID, phone)
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
 	return r.durations(ctx, []int32{id}, over)
 }
 
 // InstanceDurations is ContactDurations over all contacts of an instance.
-func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over Calendar) (Durations, error) {
+func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over Calendar) (Sums, error) {
 	id, err := r.instance(ctx, instanceID)
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
 	longest, err := r.q.LongestTimeouts(ctx)
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
 	// Who was in the chat at the beginning of the range was heard of shortly before.
 	since := over.From.Add(-time.Duration(longest.Presence) * time.Microsecond)
 	contacts, err := r.q.ContactsHeard(ctx, id, db.Time(since), db.Time(over.To))
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
 	return r.durations(ctx, contacts, over)
 }
 
-func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar) (Durations, error) {
+func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar) (Sums, error) {
 	bounds, err := over.bounds()
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
 	edges := make([]pgtype.Timestamptz, len(bounds))
 	for i, b := range bounds {
@@ -60,9 +60,9 @@ func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar)
 	}
 	rows, err := r.q.Durations(ctx, contacts, edges, db.Time(r.now()))
 	if err != nil {
-		return Durations{}, err
+		return Sums{}, err
 	}
-	d := Durations{
+	d := Sums{
 		From: over.From.UTC(), To: over.To.UTC(), Bucket: over.Bucket, TZ: over.Zone.String(),
 		Buckets: make([]presence.Bucket, len(bounds)-1),
 	}
@@ -76,7 +76,7 @@ func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar)
 		}
 		measure, err := measureOf(summary, row.Measure)
 		if err != nil {
-			return Durations{}, err
+			return Sums{}, err
 		}
 		*measure = presence.Durations{Count: row.Count, Seconds: row.Seconds, ConfirmedSeconds: row.ConfirmedSeconds}
 		if row.Count > 0 {

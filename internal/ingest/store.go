@@ -3,10 +3,13 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,6 +65,7 @@ func (s *Store) write(ctx context.Context, events []presence.Event) (int64, erro
 
 // Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
 // stored if they are alike in all but Seq, which is given anew: events of one contact and ReceivedAt keep their order here.
+// The slice itself is put in another order.
 func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
 	err = s.withPartitions(ctx, events, func() error {
 		// Most of what is merged is new altogether, and then a plain insert does, which is twice as fast.
@@ -69,6 +73,10 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 			if err := number(events); err != nil {
 				return err
 			}
+			// Rows of a contact side by side let its index pages fill up instead of being left half empty.
+			slices.SortStableFunc(events, func(a, b presence.Event) int {
+				return cmp.Or(strings.Compare(a.InstanceID, b.InstanceID), strings.Compare(a.Phone, b.Phone))
+			})
 			added, err = s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
 				n, err := q.InsertEvents(ctx, s.rows)
 				if err == nil && n < int64(len(events)) {
