@@ -3,3 +3,17 @@
 //   sqlc v1.31.1
 
 package db
+
+import (
+	"github.com/jackc/pgx/v5/pgtype"
+)
+
+// What known senders sent that could not be understood, to look at and to try again after an upgrade
+type Quarantine struct {
+	ID         pgtype.UUID
+	ReceivedAt pgtype.Timestamptz
+	Gateway    string
+	Reason     string
+	// as sent, at most its first 64 KiB
+	Body []byte
+}

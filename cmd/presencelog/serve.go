@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/presencelog/presencelog/internal/app"
 )
@@ -15,6 +16,7 @@ type serveCmd struct {
 	WebhookTokens     []string `placeholder:"SECRET,…" help:"Secrets that gateways may show."`
 	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"The same from a file."`
 	APITokens         []string `name:"api-tokens" placeholder:"SECRET,…" help:"Secrets that readers may show."`
+	SpoolBytes        int64    `default:"1073741824" help:"How many bytes of events to keep in the data directory while PostgreSQL is away."`
 	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"The same from a file."`
 }
 
@@ -30,6 +32,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	config := app.Config{
 		Listen: c.Listen, WebhookTokens: webhookTokens, APITokens: apiTokens, Version: version(), Log: log,
+		SpoolDir: filepath.Join(c.DataDir, "spool"), SpoolBytes: c.SpoolBytes,
 	}
 	if err := config.Check(); err != nil {
 		return err

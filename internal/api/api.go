@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,12 +29,18 @@ type Config struct {
 	Ready   func(context.Context) error // nil if the database answers
 }
 
+// answerBound is how long an answer may take; then the database is told to stop.
+const answerBound = 60 * time.Second
+
 type server struct{ Config }
+
+// setErrors makes huma's errors look like ours. It is huma's only way, for all APIs of a process at once.
+var setErrors = sync.OnceFunc(func() { huma.NewError = newError })
 
 // Register adds the API's routes to mux.
 func Register(mux *http.ServeMux, c Config) {
 	s := &server{c}
-	huma.NewError = newError
+	setErrors()
 
 	config := huma.DefaultConfig("presencelog", c.Version)
 	config.Info.Description = "The presence history of WhatsApp contacts: who was in the chat, typing or recording, when " +
@@ -77,6 +84,8 @@ func get[I, O any](
 		Security: []map[string][]string{{"token": {}}},
 		Errors:   []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
 	}, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, answerBound)
+		defer cancel()
 		out, err := answer(ctx, in)
 		return out, s.translate(ctx, err)
 	})

@@ -16,17 +16,20 @@ import (
 	"github.com/presencelog/presencelog/internal/api"
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
 	"github.com/presencelog/presencelog/internal/secret"
+	"github.com/presencelog/presencelog/internal/spool"
 	"github.com/presencelog/presencelog/internal/webhook"
 )
 
 const (
-	commitBound = 10 * time.Second // after which a batch is given up
+	commitBound = 2 * time.Second  // after which the database counts as away
 	drainBound  = 15 * time.Second // for the requests under way when the service stops
-	writeConns  = 2
+	upkeepPause = 6 * time.Hour
+	writeConns  = 4 // for the batches, the spool, the quarantine and the upkeep
 	readConns   = 8
 )
 
@@ -34,6 +37,8 @@ const (
 type Config struct {
 	Listen        string // host:port
 	Database      string // connection string of PostgreSQL
+	SpoolDir      string // where events are kept while the database is away; "" is nowhere
+	SpoolBytes    int64  // how much is kept there at most
 	WebhookTokens []string
 	APITokens     []string
 	Version       string
@@ -76,20 +81,37 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := postgres.Up(ctx, writePool); err != nil {
+	spooled := a.openSpool(c)
+	meter := metrics.New()
+	prepare := func(ctx context.Context) error { return postgres.Up(ctx, writePool) }
+	if err := prepare(ctx); err == nil {
+		prepare = nil
+	} else if spooled == nil || !postgres.IsAway(err) {
 		return nil, err
+	} else {
+		c.Log.Error("the database is away; events go to the spool until it is back", "error", err)
 	}
-	a.startPartitions(ctx, writePool)
+	a.startUpkeep(ctx, writePool)
 
-	writer := ingest.NewWriter(ingest.NewStore(writePool), commitBound, c.Log)
+	writer := ingest.NewWriter(ingest.Config{
+		Pool: writePool, Spool: spooled, Bound: commitBound, Prepare: prepare, Metrics: meter, Log: c.Log,
+	})
 	a.onStop(writer.Close)
+	meter.Watch(writer.Queued, func() bool { return !writer.Away() }, spooled.Bytes, spooled.Since)
 
 	mux := http.NewServeMux()
-	webhook.NewReceiver(writer, secret.NewSet(c.WebhookTokens), c.Log, presence.Now).Register(mux)
+	webhook.NewReceiver(writer, secret.NewSet(c.WebhookTokens), meter, c.Log, presence.Now).Register(mux)
 	api.Register(mux, api.Config{
 		History: history.NewReader(readPool, presence.Now), Tokens: secret.NewSet(c.APITokens), Version: c.Version, Log: c.Log,
-		Now: presence.Now, Ready: readPool.Ping,
+		Now: presence.Now, Ready: func(ctx context.Context) error {
+			if writer.Away() {
+				return errors.New("the database does not take events")
+			}
+			return readPool.Ping(ctx)
+		},
 	})
+	mux.Handle("GET /metrics", meter.Handler())
+	mux.Handle("/metrics", problem.MethodNotAllowed(http.MethodGet))
 	mux.HandleFunc("/", problem.NotFound)
 	a.serve(listener, mux)
 	return a, nil
@@ -119,18 +141,35 @@ func (a *App) connect(ctx context.Context, database, purpose string, conns int32
 	return pool, err
 }
 
-// startPartitions keeps partitions ready for the events to come. Should that fail for long, the writer makes its own.
-func (a *App) startPartitions(ctx context.Context, pool *pgxpool.Pool) {
+// openSpool returns nil if there is to be no spool or there can be none.
+func (a *App) openSpool(c Config) *spool.Spool {
+	if c.SpoolDir == "" {
+		c.Log.Warn("there is no spool: while the database is away, events are refused with 503")
+		return nil
+	}
+	s, err := spool.Open(c.SpoolDir, c.SpoolBytes, c.Log)
+	if err != nil {
+		c.Log.Warn("there is no spool: while the database is away, events are refused with 503", "error", err)
+		return nil
+	}
+	a.onStop(func() { s.Close() })
+	return s
+}
+
+// startUpkeep keeps partitions ready for the events to come. Should that fail for long, the writer makes its own.
+func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
+			pause := upkeepPause
 			if err := postgres.MakePartitionsAhead(work, pool, presence.Now()); err != nil && work.Err() == nil {
-				a.log.Error("making partitions ahead", "error", err)
+				a.log.Warn("making partitions ahead", "error", err)
+				pause = time.Minute
 			}
 			select {
-			case <-time.After(6 * time.Hour):
+			case <-time.After(pause):
 			case <-work.Done():
 				return
 			}

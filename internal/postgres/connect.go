@@ -4,8 +4,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -27,4 +29,18 @@ func Connect(ctx context.Context, connString, purpose string, maxConns int32) (*
 	// Planning a query over all partitions costs more than running it; every plan here prunes as it runs.
 	params["plan_cache_mode"] = "force_generic_plan"
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// IsAway says of an error that the server could not be reached or is not ready, so that it may pass by itself.
+func IsAway(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		switch refused.Code[:2] {
+		case "08", "53", "57": // connection, insufficient resources, operator intervention
+			return true
+		}
+		return refused.Code == "25006" // read_only_sql_transaction: a standby
+	}
+	var unreachable *pgconn.ConnectError
+	return errors.As(err, &unreachable) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -12,9 +12,11 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
 
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
 	"github.com/presencelog/presencelog/internal/secret"
@@ -29,14 +31,17 @@ const (
 type Receiver struct {
 	writer *ingest.Writer
 	tokens secret.Set
+	meter  *metrics.Metrics
 	log    *slog.Logger
 	now    func() time.Time
 }
 
 // NewReceiver returns a Receiver that hands events to writer and lets in who shows one of tokens; everybody if there
 // are none. now is the clock for receivedAt.
-func NewReceiver(writer *ingest.Writer, tokens secret.Set, log *slog.Logger, now func() time.Time) *Receiver {
-	return &Receiver{writer: writer, tokens: tokens, log: log, now: now}
+func NewReceiver(
+	writer *ingest.Writer, tokens secret.Set, meter *metrics.Metrics, log *slog.Logger, now func() time.Time,
+) *Receiver {
+	return &Receiver{writer: writer, tokens: tokens, meter: meter, log: log, now: now}
 }
 
 // Register adds the receiver's routes to mux.
@@ -50,32 +55,58 @@ func (rc *Receiver) Register(mux *http.ServeMux) {
 func (rc *Receiver) zapi(w http.ResponseWriter, r *http.Request) {
 	receivedAt := rc.now()
 	if !rc.allowed(r) {
+		rc.meter.Refuse("unauthorized")
 		problem.New(http.StatusUnauthorized, "The webhook's token is missing or wrong. Send it as z-api-token or Client-Token "+
 			"header, as ?token= or as the last part of the path.").ServeHTTP(w, r)
 		return
 	}
-	body, p := read(w, r)
-	if p != nil {
-		p.ServeHTTP(w, r)
+	body, refused := read(w, r)
+	if refused != nil {
+		rc.refuse(w, r, receivedAt, body, refused)
 		return
 	}
 	event, err := gateway.DecodeZAPI(body)
 	var ignored *gateway.IgnoredError
 	if errors.As(err, &ignored) {
+		rc.meter.Ignored.Inc()
 		answer(w, map[string]string{"ignored": ignored.Type})
 		return
 	}
 	if err != nil {
-		refusal(err).ServeHTTP(w, r)
+		rc.refuse(w, r, receivedAt, body, notUnderstood(err))
 		return
 	}
 	event.ReceivedAt = receivedAt
 	if err := rc.writer.Write(r.Context(), &event); err != nil {
-		w.Header().Set("Retry-After", retryAfter)
-		problem.New(http.StatusServiceUnavailable, "The event could not be stored now; send it again later.").ServeHTTP(w, r)
+		comeAgain(w, r)
 		return
 	}
 	answer(w, map[string]string{"id": presence.EventID(event.ReceivedAt, event.Seq)})
+}
+
+// refusal is why a callback of a known sender is not taken.
+type refusal struct {
+	reason  string // a word for the metrics
+	problem *problem.Problem
+}
+
+// refuse answers that a callback is not taken, once it is kept in quarantine: the sender may never send it again, and a
+// later version may understand it.
+func (rc *Receiver) refuse(w http.ResponseWriter, r *http.Request, receivedAt time.Time, body []byte, why *refusal) {
+	rc.meter.Refuse(why.reason)
+	if err := rc.writer.Quarantine(r.Context(), ingest.Refused{
+		ID: uuid.New(), ReceivedAt: receivedAt, Gateway: "zapi", Reason: why.problem.Detail, Body: body,
+	}); err != nil {
+		rc.log.Error("keeping a refused callback", "error", err)
+		comeAgain(w, r)
+		return
+	}
+	why.problem.ServeHTTP(w, r)
+}
+
+func comeAgain(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Retry-After", retryAfter)
+	problem.New(http.StatusServiceUnavailable, "The event could not be stored now; send it again later.").ServeHTTP(w, r)
 }
 
 // allowed looks for a token everywhere that a gateway can be made to put one. Z-API always sends a z-api-token, though
@@ -91,39 +122,32 @@ func (rc *Receiver) allowed(r *http.Request) bool {
 	return rc.tokens.Has(r.Header.Get("Z-Api-Token"), r.Header.Get("Client-Token"), query, r.PathValue("token"))
 }
 
-func read(w http.ResponseWriter, r *http.Request) ([]byte, *problem.Problem) {
-	if !isJSON(r.Header.Get("Content-Type")) {
-		return nil, problem.New(http.StatusUnsupportedMediaType, "", problem.Field{
-			Location: "header.Content-Type", Message: "it must be application/json",
-		})
-	}
-	size := r.ContentLength
-	if size > maxBody {
-		w.Header().Set("Connection", "close") // instead of reading what nobody wants
-		return nil, tooLarge()
-	}
-	body, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), size)
-	var over *http.MaxBytesError
+// read returns the body, or as much of it as there is together with why it is refused.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	body, err := readAll(r.Body, r.ContentLength)
 	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge()
+	case len(body) > maxBody:
+		w.Header().Set("Connection", "close") // instead of reading what nobody wants
+		return body[:maxBody], &refusal{"too_large", problem.New(http.StatusRequestEntityTooLarge, "",
+			problem.Field{Location: "body", Message: "it is larger than 64 KiB"})}
 	case err != nil:
-		return nil, problem.New(http.StatusBadRequest, "The body broke off: it is shorter than Content-Length says.")
+		return body, &refusal{"broken_off", problem.New(http.StatusBadRequest,
+			"The body broke off before its end.", problem.Field{Location: "body", Message: "it broke off before its end"})}
+	case !isJSON(r.Header.Get("Content-Type")):
+		return body, &refusal{"media_type", problem.New(http.StatusUnsupportedMediaType, "",
+			problem.Field{Location: "header.Content-Type", Message: "it must be application/json"})}
 	}
 	return body, nil
 }
 
+// readAll reads at most one byte more than a body may have.
 func readAll(r io.Reader, size int64) ([]byte, error) {
-	if size < 0 {
-		return io.ReadAll(r)
+	if size < 0 || size > maxBody {
+		return io.ReadAll(io.LimitReader(r, maxBody+1))
 	}
 	body := make([]byte, size)
-	_, err := io.ReadFull(r, body)
-	return body, err
-}
-
-func tooLarge() *problem.Problem {
-	return problem.New(http.StatusRequestEntityTooLarge, "", problem.Field{Location: "body", Message: "it is larger than 64 KiB"})
+	n, err := io.ReadFull(r, body)
+	return body[:n], err
 }
 
 // isJSON takes a missing type for JSON: not every client sets one.
@@ -135,13 +159,14 @@ func isJSON(contentType string) bool {
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 
-func refusal(err error) *problem.Problem {
+func notUnderstood(err error) *refusal {
 	var field *gateway.FieldError
 	if errors.As(err, &field) {
-		return problem.New(http.StatusUnprocessableEntity, field.Error(),
-			problem.Field{Location: "body." + field.Field, Message: field.Reason})
+		return &refusal{"invalid_field", problem.New(http.StatusUnprocessableEntity, field.Error(),
+			problem.Field{Location: "body." + field.Field, Message: field.Reason})}
 	}
-	return problem.New(http.StatusBadRequest, err.Error(), problem.Field{Location: "body", Message: err.Error()})
+	return &refusal{"not_json", problem.New(http.StatusBadRequest, err.Error(),
+		problem.Field{Location: "body", Message: err.Error()})}
 }
 
 func answer(w http.ResponseWriter, body map[string]string) {

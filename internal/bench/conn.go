@@ -1,0 +1,120 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// conn is a kept-alive HTTP/1.1 connection with one request under way at a time. It is no net/http client, because that
+// one takes more of the processor than the receiver it is to measure, with which it shares the machine.
+type conn struct {
+	net.Conn
+	buf []byte // what has been read of the answer
+}
+
+// answer is what counts of an answer.
+type answer struct {
+	status int
+	id     bool // the body has an id, as the answer to a stored event has
+	close  bool // it was the connection's last
+}
+
+// dial connects to the host of a URL. Everything on the connection fails after the deadline or the end of ctx.
+func dial(ctx context.Context, target *url.URL, deadline time.Time) (*conn, error) {
+	port := target.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[target.Scheme]
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	var c net.Conn
+	var err error
+	address := net.JoinHostPort(target.Hostname(), port)
+	if target.Scheme == "https" {
+		c, err = new(tls.Dialer).DialContext(ctx, "tcp", address)
+	} else {
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// One deadline for all: one for each request would cost more than reading its answer.
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &conn{Conn: c, buf: make([]byte, 0, 4<<10)}, nil
+}
+
+// exchange sends a request and reads its answer. After an error the connection is of no more use.
+func (c *conn) exchange(request []byte) (answer, error) {
+	if _, err := c.Write(request); err != nil {
+		return answer{}, err
+	}
+	c.buf = c.buf[:0]
+	for {
+		if len(c.buf) == cap(c.buf) {
+			c.buf = append(c.buf, 0)[:len(c.buf)] // grows
+		}
+		n, err := c.Read(c.buf[len(c.buf):cap(c.buf)])
+		c.buf = c.buf[:len(c.buf)+n]
+		a, size, bad := parse(c.buf)
+		switch {
+		case bad != nil:
+			return a, bad
+		case size > 0 && len(c.buf) >= size:
+			return a, nil
+		case err != nil:
+			return a, err
+		}
+	}
+}
+
+// parse reads the beginning of an answer and says how many bytes the whole one has, or 0 while that cannot be told.
+// Bodies without Content-Length are none that a receiver sends: their connection ends with the headers.
+func parse(b []byte) (a answer, size int, err error) {
+	head := bytes.Index(b, []byte("\r\n\r\n"))
+	if head < 0 {
+		return a, 0, nil
+	}
+	if !bytes.HasPrefix(b, []byte("HTTP/1.1 ")) || head < len("HTTP/1.1 200") {
+		return a, 0, fmt.Errorf("not an answer in HTTP/1.1: %.40q", b)
+	}
+	if a.status, err = strconv.Atoi(string(b[9:12])); err != nil {
+		return a, 0, fmt.Errorf("not an answer in HTTP/1.1: %.40q", b)
+	}
+	length := -1
+	for rest := b[:head]; len(rest) > 0; {
+		var line []byte
+		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
+		if value, is := header(line, "content-length"); is {
+			if length, err = strconv.Atoi(string(value)); err != nil || length < 0 {
+				return a, 0, fmt.Errorf("Content-Length is %.40q", value)
+			}
+		} else if value, is := header(line, "connection"); is && bytes.EqualFold(value, []byte("close")) {
+			a.close = true
+		}
+	}
+	if size = head + len("\r\n\r\n"); length < 0 {
+		a.close = true
+		return a, size, nil
+	}
+	if size += length; len(b) >= size {
+		a.id = bytes.Contains(b[head:size], []byte(`"id":`))
+	}
+	return a, size, nil
+}
+
+// header returns the value of a header line of that name, which is in lower case.
+func header(line []byte, name string) (value []byte, is bool) {
+	if len(line) <= len(name) || line[len(name)] != ':' || line[0]|0x20 != name[0] || !bytes.EqualFold(line[:len(name)], []byte(name)) {
+		return nil, false
+	}
+	return bytes.TrimSpace(line[len(name)+1:]), true
+}
