@@ -14,17 +14,20 @@ import (
 )
 
 type cli struct {
-	Serve     serveCmd     `cmd:"" help:"Receive webhooks and answer questions."`
-	Migrate   migrateCmd   `cmd:"" help:"Bring the database's schema up or down, or show where it is."`
-	Import    importCmd    `cmd:"" help:"Store events from NDJSON; what is stored already is left alone."`
-	Export    exportCmd    `cmd:"" help:"Write events as NDJSON, which import reads."`
-	Timeline  timelineCmd  `cmd:"" help:"Show what a contact did, and when."`
-	Durations durationsCmd `cmd:"" help:"Show how long a contact typed, recorded and was in the chat."`
-	Stats     statsCmd     `cmd:"" help:"Count what is stored and the space it takes."`
-	Settings  settingsCmd  `cmd:"" help:"Show or change how long a status stands that no event renews."`
-	Simulate  simulateCmd  `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
+	Serve      serveCmd      `cmd:"" help:"Receive webhooks and answer questions."`
+	Migrate    migrateCmd    `cmd:"" help:"Bring the database's schema up or down, or show where it is."`
+	Import     importCmd     `cmd:"" help:"Store events from NDJSON; what is stored already is left alone."`
+	Export     exportCmd     `cmd:"" help:"Write events as NDJSON, which import reads."`
+	Timeline   timelineCmd   `cmd:"" help:"Show what a contact did, and when."`
+	Durations  durationsCmd  `cmd:"" help:"Show how long a contact typed, recorded and was in the chat."`
+	Quarantine quarantineCmd `cmd:"" help:"Look at callbacks that could not be understood, and try them again."`
+	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
+	Settings   settingsCmd   `cmd:"" help:"Show or change how long a status stands that no event renews."`
+	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
 
-	Version kong.VersionFlag `help:"Show the version."`
+	Healthcheck healthcheckCmd `cmd:"" hidden:"" help:"Ask a running service whether it is ready."`
+
+	Version kong.VersionFlag `env:"-" help:"Show the version."`
 }
 
 func main() {

@@ -156,7 +156,8 @@ func (a *App) openSpool(c Config) *spool.Spool {
 	return s
 }
 
-// startUpkeep keeps partitions ready for the events to come. Should that fail for long, the writer makes its own.
+// startUpkeep keeps partitions ready for the events to come, and packs those of the past. Should the first fail for long,
+// the writer makes its own.
 func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -167,6 +168,8 @@ func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 			if err := postgres.MakePartitionsAhead(work, pool, presence.Now()); err != nil && work.Err() == nil {
 				a.log.Warn("making partitions ahead", "error", err)
 				pause = time.Minute
+			} else if err := postgres.PackPast(work, pool, presence.Now()); err != nil && work.Err() == nil {
+				a.log.Warn("packing past months", "error", err)
 			}
 			select {
 			case <-time.After(pause):

@@ -14,12 +14,14 @@ import (
 
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
 const (
 	chunkEvents = 50_000  // many of each contact, so that they lie together on disk
 	maxLine     = 1 << 20 // bytes
+	packAfter   = 100_000 // events added
 )
 
 // Imported counts what became of the lines of an import.
@@ -80,6 +82,9 @@ func Import(
 	}
 	if !errors.Is(readErr, io.EOF) {
 		return count, fmt.Errorf("reading after line %d: %w", d.line, readErr)
+	}
+	if count.Added >= packAfter {
+		return count, postgres.Pack(ctx, pool)
 	}
 	return count, nil
 }

@@ -74,7 +74,7 @@ func (l Load) Run(ctx context.Context) (Result, error) {
 		all.Go(func() { w.work(ctx) })
 	}
 	all.Wait()
-	return r.result(time.Since(r.start)), ctx.Err()
+	return r.result(workers, time.Since(r.start)), ctx.Err()
 }
 
 // run is a load while it is sent.
@@ -84,11 +84,8 @@ type run struct {
 	start, end time.Time
 	deadline   time.Time // for the last answer
 
-	next         atomic.Int64 // the number of the next request
-	acknowledged atomic.Int64
-	sent         atomic.Int64
-	unsent       atomic.Int64
-	latency      histogram
+	next    atomic.Int64 // the number of the next request
+	latency histogram
 
 	mu     sync.Mutex
 	errors map[string]int64
@@ -129,6 +126,8 @@ type worker struct {
 	request *request
 	conn    *conn // nil if it is to be made
 	unhook  func() bool
+
+	sent, acknowledged, unsent int64
 }
 
 func (w *worker) work(ctx context.Context) {
@@ -139,7 +138,7 @@ func (w *worker) work(ctx context.Context) {
 		}
 		if w.Rate > 0 && time.Now().After(w.end) {
 			// It was due and there was no connection free to send it: it has waited so long at least.
-			w.unsent.Add(1)
+			w.unsent++
 			w.latency.record(w.end.Sub(due))
 			continue
 		}
@@ -148,7 +147,7 @@ func (w *worker) work(ctx context.Context) {
 }
 
 func (w *worker) send(ctx context.Context, body []byte, due time.Time) {
-	w.sent.Add(1)
+	w.sent++
 	if w.conn == nil {
 		if err := w.connect(ctx); err != nil {
 			w.fail("no connection")
@@ -161,7 +160,7 @@ func (w *worker) send(ctx context.Context, body []byte, due time.Time) {
 	case err != nil:
 		w.fail("broken connection")
 	case a.status == 200 && a.id:
-		w.acknowledged.Add(1)
+		w.acknowledged++
 		w.latency.record(time.Since(due))
 	case a.status == 200:
 		w.fail("200 without id")

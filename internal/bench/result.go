@@ -32,15 +32,19 @@ type Latency struct {
 	Max  float64 `json:"maxMs"`
 }
 
-func (r *run) result(took time.Duration) Result {
+func (r *run) result(workers []*worker, took time.Duration) Result {
 	ms := func(share float64) float64 { return float64(r.latency.quantile(share).Microseconds()) / 1000 }
-	return Result{
-		Connections: r.Connections, Rate: r.Rate, Seconds: took.Seconds(),
-		Requests: r.sent.Load(), Acknowledged: r.acknowledged.Load(),
-		PerSecond: float64(r.acknowledged.Load()) / took.Seconds(),
-		Errors:    r.errors, Unsent: r.unsent.Load(),
+	result := Result{
+		Connections: r.Connections, Rate: r.Rate, Seconds: took.Seconds(), Errors: r.errors,
 		Latency: Latency{P50: ms(0.5), P90: ms(0.9), P99: ms(0.99), P999: ms(0.999), Max: ms(1)},
 	}
+	for _, w := range workers {
+		result.Requests += w.sent
+		result.Acknowledged += w.acknowledged
+		result.Unsent += w.unsent
+	}
+	result.PerSecond = float64(result.Acknowledged) / result.Seconds
+	return result
 }
 
 // Failed is how many requests were sent and not acknowledged.

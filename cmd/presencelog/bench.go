@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/bench"
+	"github.com/presencelog/presencelog/internal/postgres/embedded"
+	"github.com/presencelog/presencelog/internal/terminal"
+)
+
+type benchCmd struct {
+	Load   benchLoadCmd   `cmd:"" default:"withargs" help:"Offer load to a receiver, or compare the service with others."`
+	Server benchServerCmd `cmd:"" hidden:"" help:"Serve a baseline of --compare."`
+}
+
+type benchLoadCmd struct {
+	URL     string `xor:"what" required:"" placeholder:"URL" help:"Send to this receiver: …/webhooks/zapi."`
+	Compare bool   `xor:"what" required:"" help:"Measure the service against a handler that stores nothing and a naive service, in turn."`
+
+	Connections []int         `placeholder:"N,…" help:"How many connections send, one measurement each; default: 64, with --compare 64,256."`
+	Duration    time.Duration `default:"10s" help:"How long each measurement takes."`
+	Contacts    int           `default:"10000" help:"How many contacts the events are of."`
+	JSON        bool          `help:"Write JSON."`
+
+	Token string  `help:"With --url: the webhook's secret."`
+	Rate  float64 `help:"With --url: requests a second, whether or not earlier ones have been answered; default: each connection as fast as it can."`
+
+	Runs        int    `default:"5" help:"With --compare: how many runs the medians are of."`
+	Prefill     int64  `placeholder:"N" help:"With --compare: measure the service also on a table of so many events."`
+	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"With --compare: PostgreSQL to make databases on, which are dropped again; default: one in a temporary directory."`
+}
+
+func (c *benchLoadCmd) Run(ctx context.Context) error {
+	if c.Duration <= 0 || c.Runs < 1 || c.Contacts < 1 {
+		return errors.New("--duration, --runs and --contacts must be above 0")
+	}
+	bodies, err := bench.Bodies(c.Contacts)
+	if err != nil {
+		return err
+	}
+	if c.Compare {
+		return c.compare(ctx, bodies)
+	}
+	if len(c.Connections) == 0 {
+		c.Connections = []int{64}
+	}
+	var results []bench.Result
+	for _, connections := range c.Connections {
+		result, err := bench.Load{
+			URL: c.URL, Token: c.Token, Connections: connections, Duration: c.Duration, Rate: c.Rate, Bodies: bodies,
+		}.Run(ctx)
+		if err != nil {
+			return err
+		}
+		results = append(results, result)
+	}
+	if c.JSON {
+		return printJSON(results)
+	}
+	return bench.WriteResults(os.Stdout, results)
+}
+
+func (c *benchLoadCmd) compare(ctx context.Context, bodies [][]byte) (err error) {
+	if len(c.Connections) == 0 {
+		c.Connections = []int{64, 256}
+	}
+	dir, err := os.MkdirTemp("", "presencelog-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	database := c.DatabaseURL
+	if database == "" {
+		server, err := embedded.Open(ctx, dir, embedded.Options{})
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		database = server.ConnString()
+	}
+	progress := terminal.NewProgress(os.Stderr, "comparing", "runs", 0)
+	_ = progress
+	comparison := bench.Comparison{
+		Connections: c.Connections, Duration: c.Duration, Runs: c.Runs, Prefill: c.Prefill, Bodies: bodies, Database: database,
+		Command: func(kind bench.Kind, listen, database, token string) *exec.Cmd {
+			args := []string{"bench", "server", "--kind", string(kind)}
+			if kind == bench.Service || kind == bench.Filled {
+				args = []string{"serve", "--data-dir", dir}
+			}
+			cmd := exec.Command(program, append(args, "--listen", listen)...)
+			// Not as arguments, which everybody on the machine can read.
+			cmd.Env = append(os.Environ(), "DATABASE_URL="+database, "PRESENCELOG_WEBHOOK_TOKENS="+token)
+			return cmd
+		},
+		Progress: func(what string) { os.Stderr.WriteString(what + "\n") },
+	}
+	report, err := comparison.Compare(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(report)
+	}
+	return bench.WriteReport(os.Stdout, report)
+}
+
+// benchServerCmd is how --compare starts a baseline as a process of its own.
+type benchServerCmd struct {
+	Kind        string `required:""`
+	Listen      string `required:""`
+	DatabaseURL string `env:"DATABASE_URL"`
+	Token       string `env:"PRESENCELOG_WEBHOOK_TOKENS"`
+}
+
+func (c *benchServerCmd) Run(ctx context.Context) error {
+	return bench.ServeBaseline(ctx, bench.Kind(c.Kind), c.Listen, c.DatabaseURL, c.Token)
+}

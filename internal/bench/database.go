@@ -1,0 +1,157 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/postgres"
+)
+
+// server is the PostgreSQL on which servers under test get databases of their own.
+type server struct {
+	conn string // connection string
+	pool *pgxpool.Pool
+
+	inspect *pgx.Conn // where pg_walinspect is; nil if it is not
+	made    []string
+}
+
+func openServer(ctx context.Context, conn string) (*server, error) {
+	pool, err := postgres.Connect(ctx, conn, "bench", 2)
+	if err != nil {
+		return nil, err
+	}
+	return &server{conn: conn, pool: pool}, nil
+}
+
+// create makes a database and returns its connection string. close drops it.
+func (s *server) create(ctx context.Context, purpose string) (string, error) {
+	name := fmt.Sprintf("presencelog_bench_%s_%08x", purpose, rand.Uint32())
+	if _, err := s.pool.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", fmt.Errorf("make a database for the bench: %w", err)
+	}
+	s.made = append(s.made, name)
+	return inDatabase(s.conn, name)
+}
+
+// close takes away what create has made.
+func (s *server) close() error {
+	defer s.pool.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), stopBound)
+	defer cancel()
+	var errs []error
+	if s.inspect != nil {
+		errs = append(errs, s.inspect.Close(ctx))
+	}
+	for _, name := range s.made {
+		_, err := s.pool.Exec(ctx, "DROP DATABASE "+name+" WITH (FORCE)")
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// inDatabase returns the connection string of another database of the same server.
+func inDatabase(conn, name string) (string, error) {
+	if !strings.Contains(conn, "://") {
+		return conn + " dbname=" + name, nil // the last one counts
+	}
+	u, err := url.Parse(conn)
+	if err != nil {
+		return "", err
+	}
+	u.Path = "/" + name
+	return u.String(), nil
+}
+
+// checkpoint has PostgreSQL write all pages, so that the writing does not fall into a run. Who may not ask for it does
+// without.
+func (s *server) checkpoint(ctx context.Context) error {
+	_, err := s.pool.Exec(ctx, "CHECKPOINT")
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+		return nil
+	}
+	return err
+}
+
+// walPosition returns the end of what is written ahead, in bytes.
+func (s *server) walPosition(ctx context.Context) (lsn string, err error) {
+	err = s.pool.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&lsn)
+	return lsn, err
+}
+
+// wal is what was written ahead of the data files, in bytes.
+type wal struct {
+	total  int64
+	images int64 // the part that is images of whole pages, which follow a checkpoint; -1 if it is not known
+}
+
+func (s *server) walBetween(ctx context.Context, from, to string) (wal, error) {
+	w := wal{images: -1}
+	err := s.pool.QueryRow(ctx, "SELECT pg_wal_lsn_diff($2::text::pg_lsn, $1::text::pg_lsn)::bigint", from, to).Scan(&w.total)
+	if err != nil || s.inspect == nil || from == to {
+		return w, err
+	}
+	err = s.inspect.QueryRow(ctx,
+		"SELECT coalesce(sum(fpi_size), 0)::bigint FROM pg_get_wal_stats($1::text::pg_lsn, $2::text::pg_lsn)", from, to).Scan(&w.images)
+	return w, err
+}
+
+// inspectWAL makes walBetween tell pages from records, where PostgreSQL (15 and newer) has the extension for it and its
+// use is allowed.
+func (s *server) inspectWAL(ctx context.Context) error {
+	conn, err := s.create(ctx, "wal")
+	if err != nil {
+		return err
+	}
+	inspect, err := pgx.Connect(ctx, conn)
+	if err != nil {
+		return err
+	}
+	_, err = inspect.Exec(ctx, "CREATE EXTENSION pg_walinspect")
+	var failed *pgconn.PgError
+	if errors.As(err, &failed) {
+		return inspect.Close(ctx)
+	}
+	s.inspect = inspect
+	return err
+}
+
+// prefill puts n events into the database of a service that knows its contacts: spread over the current month up to now,
+// in the order of time, as they would have come, so that table and index are laid out as after a month of service, and
+// all in the partition that new events go to.
+func prefill(ctx context.Context, conn string, n int64, progress func(string)) error {
+	db, err := pgx.Connect(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer db.Close(context.Background())
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
+	step := now.Sub(month).Seconds() / float64(n)
+	const chunk = 500_000
+	for first := int64(0); first < n; first += chunk {
+		progress(fmt.Sprintf("prefilling: %d of %d events", first, n))
+		_, err := db.Exec(ctx, `
+WITH all_contacts AS (SELECT array_agg(id) AS ids FROM contacts)
+INSERT INTO events (contact_id, received_at, seq, status)
+SELECT
+    (SELECT ids FROM all_contacts)[1 + floor(random() * (SELECT cardinality(ids) FROM all_contacts))::int],
+    $1::timestamptz + i * $2::float8 * interval '1 second', 0, 1 + floor(random() * 5)::smallint
+FROM generate_series($3::bigint, $4::bigint) AS i`, month, step, first, min(first+chunk, n)-1)
+		if err != nil {
+			return fmt.Errorf("prefill: %w", err)
+		}
+	}
+	_, err = db.Exec(ctx, "VACUUM ANALYZE events")
+	return err
+}
