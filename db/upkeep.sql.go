@@ -64,21 +64,13 @@ func (q *Queries) LoosePartitions(ctx context.Context, beforePartition string) (
 }
 
 const tryUpkeepLock = `-- name: TryUpkeepLock :one
-SELECT pg_try_advisory_lock(hashtext('presencelog.upkeep'))::boolean AS locked
+SELECT pg_try_advisory_xact_lock(hashtext('presencelog.upkeep'))::boolean AS locked
 `
 
+// Held until the transaction ends, which a pooler between us and the server respects, unlike a session's lock.
 func (q *Queries) TryUpkeepLock(ctx context.Context) (bool, error) {
 	row := q.db.QueryRow(ctx, tryUpkeepLock)
 	var locked bool
 	err := row.Scan(&locked)
 	return locked, err
-}
-
-const upkeepUnlock = `-- name: UpkeepUnlock :exec
-SELECT pg_advisory_unlock(hashtext('presencelog.upkeep'))
-`
-
-func (q *Queries) UpkeepUnlock(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, upkeepUnlock)
-	return err
 }

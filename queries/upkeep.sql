@@ -20,7 +20,5 @@ ORDER BY t.relname;
 ANALYZE events;
 
 -- name: TryUpkeepLock :one
-SELECT pg_try_advisory_lock(hashtext('presencelog.upkeep'))::boolean AS locked;
-
--- name: UpkeepUnlock :exec
-SELECT pg_advisory_unlock(hashtext('presencelog.upkeep'));
+-- Held until the transaction ends, which a pooler between us and the server respects, unlike a session's lock.
+SELECT pg_try_advisory_xact_lock(hashtext('presencelog.upkeep'))::boolean AS locked;

@@ -66,6 +66,7 @@ func Register(mux *http.ServeMux, c Config) {
 	}
 	reading.HandleFunc("/", problem.NotFound)
 
+	mux.Handle("/v1", s.authorized(reading)) // lest it be redirected
 	mux.Handle("/v1/", s.authorized(reading))
 	for path, handler := range map[string]http.HandlerFunc{
 		"/openapi.json": reading.ServeHTTP, "/healthz": s.alive, "/readyz": s.ready,

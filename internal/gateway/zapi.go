@@ -54,8 +54,8 @@ func (e *IgnoredError) Error() string {
 // an *IgnoredError, or says why the body is not a JSON object.
 func DecodeZAPI(body []byte) (presence.Event, error) {
 	var raw zapiBody
-	if err := json.Unmarshal(body, &raw); err != nil {
-		return presence.Event{}, notObject(body, err)
+	if err := unmarshal(body, &raw); err != nil {
+		return presence.Event{}, err
 	}
 	return raw.event()
 }
@@ -63,8 +63,8 @@ func DecodeZAPI(body []byte) (presence.Event, error) {
 // DecodeRecord reads a body with receivedAt added, as AppendRecord writes it; the errors are DecodeZAPI's.
 func DecodeRecord(line []byte) (presence.Event, error) {
 	var raw zapiRecord
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return presence.Event{}, notObject(line, err)
+	if err := unmarshal(line, &raw); err != nil {
+		return presence.Event{}, err
 	}
 	e, err := raw.event()
 	if err != nil {
@@ -103,15 +103,19 @@ func (raw *zapiBody) event() (presence.Event, error) {
 	return e, err
 }
 
-func notObject(body []byte, err error) error {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return errors.New("the body is empty; it must be a JSON object")
-	}
+// unmarshal reads a JSON object.
+func unmarshal(body []byte, into any) error {
+	err := json.Unmarshal(body, into)
 	var syntax *jsontext.SyntacticError
-	if errors.As(err, &syntax) {
+	switch {
+	case len(bytes.TrimSpace(body)) == 0:
+		return errors.New("the body is empty; it must be a JSON object")
+	case errors.As(err, &syntax):
 		return fmt.Errorf("the body is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
+	case err != nil || jsontext.Value(body).Kind() == 'n': // null would leave everything as it is
+		return errors.New("the body must be a JSON object")
 	}
-	return errors.New("the body must be a JSON object")
+	return nil
 }
 
 func text(field string, v jsontext.Value) (string, error) {

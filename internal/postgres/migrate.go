@@ -55,12 +55,11 @@ func Migrations(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 func withGoose(pool *pgxpool.Pool, do func(*goose.Provider) error) error {
 	conns := stdlib.OpenDBFromPool(pool)
 	defer conns.Close()
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := locking(pool)
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, conns, migrations.FS,
-		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(goose.DialectPostgres, conns, migrations.FS, locker, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}
@@ -68,4 +67,15 @@ func withGoose(pool *pgxpool.Pool, do func(*goose.Provider) error) error {
 		return fmt.Errorf("migrating the database: %w", err)
 	}
 	return nil
+}
+
+// locking keeps others from migrating meanwhile: by a session's lock, or where a pooler hands out a connection for each
+// transaction, by a row in a table.
+func locking(pool *pgxpool.Pool) (goose.ProviderOption, error) {
+	if pooled(pool) {
+		locker, err := lock.NewPostgresTableLocker()
+		return goose.WithLocker(locker), err
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	return goose.WithSessionLocker(locker), err
 }

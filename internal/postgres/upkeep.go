@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
@@ -12,18 +13,13 @@ import (
 
 // PackPast packs the partitions of months that are over, in one process at a time; others return at once.
 func PackPast(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	q := db.New(conn)
-	locked, err := q.TryUpkeepLock(ctx)
-	if err != nil || !locked {
-		return err
-	}
-	defer func() { _ = q.UpkeepUnlock(context.WithoutCancel(ctx)) }()
-	return pack(ctx, conn, now.UTC().Format("events_2006_01"))
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		locked, err := db.New(tx).TryUpkeepLock(ctx)
+		if err != nil || !locked {
+			return err
+		}
+		return pack(ctx, pool, now.UTC().Format("events_2006_01")) // on another connection: it cannot be in a transaction
+	})
 }
 
 // Pack packs all partitions that are worth it, as after a large import.

@@ -3,6 +3,7 @@
 package webhook
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -94,7 +95,8 @@ type refusal struct {
 // later version may understand it.
 func (rc *Receiver) refuse(w http.ResponseWriter, r *http.Request, receivedAt time.Time, body []byte, why *refusal) {
 	rc.meter.Refuse(why.reason)
-	if err := rc.writer.Quarantine(r.Context(), ingest.Refused{
+	ctx := context.WithoutCancel(r.Context()) // who breaks off has gone already
+	if err := rc.writer.Quarantine(ctx, ingest.Refused{
 		ID: uuid.New(), ReceivedAt: receivedAt, Gateway: "zapi", Reason: why.problem.Detail, Body: body,
 	}); err != nil {
 		rc.log.Error("keeping a refused callback", "error", err)
