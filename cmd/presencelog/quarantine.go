@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/quarantine"
 )
 
 type quarantineCmd struct {
@@ -27,8 +27,8 @@ type quarantineListCmd struct {
 
 func (c *quarantineListCmd) Run(ctx context.Context) error {
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		list := []ingest.Quarantined{}
-		for q, err := range ingest.ListQuarantine(ctx, pool) {
+		list := []quarantine.Entry{}
+		for q, err := range quarantine.List(ctx, pool) {
 			if err != nil {
 				return err
 			}
@@ -53,7 +53,7 @@ type quarantineShowCmd struct {
 
 func (c *quarantineShowCmd) Run(ctx context.Context) error {
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		q, err := ingest.GetQuarantine(ctx, pool, c.ID)
+		q, err := quarantine.Get(ctx, pool, c.ID)
 		if err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (c *quarantineRetryCmd) Run(ctx context.Context) error {
 		}
 		moved := 0
 		for _, id := range ids {
-			if err := ingest.RetryQuarantine(ctx, pool, id); err != nil {
+			if err := quarantine.Retry(ctx, pool, id); err != nil {
 				fmt.Fprintf(os.Stderr, "%s stays: %v\n", id, err)
 				continue
 			}
@@ -100,7 +100,7 @@ func (c *quarantineDropCmd) Run(ctx context.Context) error {
 			return err
 		}
 		for i, id := range ids {
-			if err := ingest.DropQuarantine(ctx, pool, id); err != nil {
+			if err := quarantine.Drop(ctx, pool, id); err != nil {
 				return fmt.Errorf("%s: %w (%d dropped before it)", id, err, i)
 			}
 		}
@@ -114,7 +114,7 @@ func chosen(ctx context.Context, pool *pgxpool.Pool, ids []uuid.UUID, all bool) 
 		return nil, fmt.Errorf("name the callbacks by their ids, or say --all")
 	}
 	if all {
-		for q, err := range ingest.ListQuarantine(ctx, pool) {
+		for q, err := range quarantine.List(ctx, pool) {
 			if err != nil {
 				return nil, err
 			}
