@@ -133,7 +133,7 @@ func (q *Queries) EventsDescending(ctx context.Context, arg EventsDescendingPara
 	return items, nil
 }
 
-const insertEvents = `-- name: InsertEvents :execrows
+const insertEvents = `-- name: InsertEvents :exec
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 SELECT
     unnest($1::integer []),
@@ -142,7 +142,6 @@ SELECT
     unnest($4::smallint []),
     nullif(unnest($5::bigint []), $6::bigint),
     nullif(unnest($7::text []), '')::json
-ON CONFLICT DO NOTHING
 `
 
 type InsertEventsParams struct {
@@ -155,11 +154,47 @@ type InsertEventsParams struct {
 	Extras      []string
 }
 
-// Takes columns, because one statement for a whole batch is what makes the receiver fast. A row whose key is taken is
-// left out, so that a batch can be written again when it is not known whether it was committed.
+// Takes columns, because one statement for a whole batch is what makes the receiver fast.
 // NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and ” in extras mean NULL.
-func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, insertEvents,
+func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
+	_, err := q.db.Exec(ctx, insertEvents,
+		arg.ContactIds,
+		arg.ReceivedAts,
+		arg.Seqs,
+		arg.Statuses,
+		arg.LastSeens,
+		arg.NoLastSeen,
+		arg.Extras,
+	)
+	return err
+}
+
+const insertMissingEvents = `-- name: InsertMissingEvents :execrows
+INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
+SELECT
+    unnest($1::integer []),
+    unnest($2::timestamptz []),
+    unnest($3::smallint []),
+    unnest($4::smallint []),
+    nullif(unnest($5::bigint []), $6::bigint),
+    nullif(unnest($7::text []), '')::json
+ON CONFLICT DO NOTHING
+`
+
+type InsertMissingEventsParams struct {
+	ContactIds  []int32
+	ReceivedAts []pgtype.Timestamptz
+	Seqs        []int16
+	Statuses    []int16
+	LastSeens   []int64
+	NoLastSeen  int64
+	Extras      []string
+}
+
+// The same for a batch of which some may be stored: a row whose key is taken is left out. It waits for a transaction that
+// is about to take the key. Not for every batch, because it writes a third more to the log.
+func (q *Queries) InsertMissingEvents(ctx context.Context, arg InsertMissingEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertMissingEvents,
 		arg.ContactIds,
 		arg.ReceivedAts,
 		arg.Seqs,

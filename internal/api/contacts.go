@@ -51,6 +51,9 @@ type contactsInput struct {
 
 func (s *server) contacts(ctx context.Context, in *contactsInput) (*struct{ Body contactsBody }, error) {
 	ask := history.ContactsQuery{InstanceID: in.InstanceID, Search: in.Search, Limit: in.Limit + 1}
+	if !history.IsText(in.Search) {
+		return nil, invalid("search", "it must be UTF-8 without NUL characters")
+	}
 	for _, name := range in.Status {
 		status, err := presence.ParseStatus(name)
 		if err != nil {

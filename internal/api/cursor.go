@@ -37,7 +37,7 @@ func readCursor(value string, list ...string) (*cursor, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil {
+	if err != nil || !history.IsText(c.Name) {
 		return nil, invalid("cursor", "it must be a nextCursor, as it was given")
 	}
 	if !slices.Equal(c.List, list) {

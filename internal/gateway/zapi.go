@@ -240,15 +240,36 @@ func AppendZAPI(b []byte, e presence.Event) []byte {
 // AppendRecord appends an event as one line of an export: the body, receivedAt added, and a newline. A receivedAt among
 // the unknown fields has to make way.
 func AppendRecord(b []byte, e presence.Event) []byte {
-	if bytes.Contains(e.Extra, []byte(`"receivedAt"`)) {
-		var others map[string]jsontext.Value
-		if err := json.Unmarshal(e.Extra, &others); err == nil {
-			delete(others, "receivedAt")
-			e.Extra, _ = json.Marshal(others, json.Deterministic(true))
-		}
-	}
+	e.Extra = withoutReceivedAt(e.Extra)
 	b = append(appendMembers(b, e), `,"receivedAt":"`...)
 	return append(e.ReceivedAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z"), "\"}\n"...)
+}
+
+// withoutReceivedAt returns a JSON object without its own receivedAt, all else as it was.
+func withoutReceivedAt(object []byte) []byte {
+	if !bytes.Contains(object, []byte("receivedAt")) && bytes.IndexByte(object, '\\') < 0 { // it may be escaped
+		return object
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(object))
+	if _, err := d.ReadToken(); err != nil {
+		return object
+	}
+	for d.PeekKind() == '"' {
+		start := d.InputOffset()
+		name, err := d.ReadToken()
+		found := err == nil && name.String() == "receivedAt"
+		if err := d.SkipValue(); err != nil {
+			return object
+		}
+		if found {
+			rest := object[d.InputOffset():]
+			if bytes.HasSuffix(bytes.TrimSpace(object[:start]), []byte("{")) { // the first has no comma before it
+				rest = bytes.TrimPrefix(bytes.TrimSpace(rest), []byte(","))
+			}
+			return append(bytes.Clone(object[:start]), rest...)
+		}
+	}
+	return object
 }
 
 // appendMembers appends the body without its closing brace.
@@ -265,9 +286,10 @@ func appendMembers(b []byte, e presence.Event) []byte {
 	}
 	b = append(b, `,"instanceId":`...)
 	b, _ = jsontext.AppendQuote(b, e.InstanceID)
-	if len(e.Extra) > len("{}") {
+	members := bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimSpace(e.Extra), []byte("{")), []byte("}"))
+	if members = bytes.TrimSpace(members); len(members) > 0 {
 		b = append(b, ',')
-		b = append(b, e.Extra[1:len(e.Extra)-1]...)
+		b = append(b, members...)
 	}
 	return b
 }

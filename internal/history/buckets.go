@@ -49,9 +49,13 @@ func next(at time.Time, bucket Bucket) time.Time {
 	year, month, day := at.Date()
 	switch bucket {
 	case Hour:
-		// Clocks are put forward or back at any minute, so an hour is what is left until the clock shows a full one.
+		// An hour lasts until the clock shows a full one, or is put forward or back, which it may be at any minute.
 		past := time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
-		return cutAtChange(at, at.Add(time.Hour-past))
+		end := at.Add(time.Hour - past)
+		if _, change := at.ZoneBounds(); !change.IsZero() && change.Before(end) {
+			return change
+		}
+		return end
 	case Day:
 		return midnight(year, month, day+1, at.Location())
 	case Week:
@@ -59,17 +63,6 @@ func next(at time.Time, bucket Bucket) time.Time {
 	default:
 		return midnight(year, month+1, 1, at.Location())
 	}
-}
-
-// cutAtChange corrects an end that was reckoned across a change of the clocks by less than an hour.
-func cutAtChange(start, end time.Time) time.Time {
-	if past := time.Duration(end.Minute())*time.Minute + time.Duration(end.Second())*time.Second; past > 0 {
-		if back := end.Add(-past); back.After(start) && back.Minute() == 0 {
-			return back
-		}
-		return end.Add(time.Hour - past)
-	}
-	return end
 }
 
 // midnight returns the first moment of a day. Where the clocks skip midnight, that is the moment they skip it; time.Date

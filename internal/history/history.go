@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -36,7 +38,13 @@ func NewReader(conn db.DBTX, now func() time.Time) *Reader { return &Reader{q: d
 // Range is a half-open range of time: [From, To).
 type Range struct{ From, To time.Time }
 
+// IsText says whether the database can hold a string: it is UTF-8 without NUL. Nothing else was ever received.
+func IsText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
+
 func (r *Reader) instance(ctx context.Context, instanceID string) (int32, error) {
+	if !IsText(instanceID) {
+		return 0, &NotFoundError{InstanceID: instanceID}
+	}
 	id, err := r.q.FindInstance(ctx, instanceID)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, &NotFoundError{InstanceID: instanceID}
@@ -45,6 +53,9 @@ func (r *Reader) instance(ctx context.Context, instanceID string) (int32, error)
 }
 
 func (r *Reader) contact(ctx context.Context, instanceID, phone string) (int32, error) {
+	if !IsText(instanceID) || !IsText(phone) {
+		return 0, &NotFoundError{InstanceID: instanceID, Phone: phone}
+	}
 	id, err := r.q.FindContact(ctx, instanceID, phone)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, &NotFoundError{InstanceID: instanceID, Phone: phone}

@@ -39,10 +39,11 @@ type spooledEvent struct {
 func encodeEvents(events []presence.Event) ([][]byte, error) {
 	records := make([][]byte, len(events))
 	for i, e := range events {
+		// Not a byte of the unknown fields may change: by them the database tells an event that it has from another one.
 		b, err := json.Marshal(record{Event: &spooledEvent{
 			InstanceID: e.InstanceID, Phone: e.Phone, Status: int16(e.Status), ReceivedAt: e.ReceivedAt.UnixMicro(),
 			Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
-		}})
+		}}, jsontext.PreserveRawStrings(true))
 		if err != nil {
 			return nil, fmt.Errorf("encoding an event for the spool: %w", err)
 		}

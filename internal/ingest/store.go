@@ -45,22 +45,36 @@ func NewStore(pool *pgxpool.Pool) *Store {
 // again with the same events when it is not known whether they were committed: what is stored is left alone.
 func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 	return s.withPartitions(ctx, events, func() error {
-		written, err := s.write(ctx, events)
+		err := s.insert(ctx, events)
+		if !isTaken(err) {
+			return err
+		}
+		// Either this is such a second call, or a key is taken by an event from elsewhere. Most likely it is the first, and
+		// then each event is to keep its key; Merge finds another one for those of the second.
+		written, err := s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
+			return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams(s.rows))
+		})
 		if err != nil || written == int64(len(events)) {
 			return err
 		}
-		// Either this is such a second call, or a key is taken by an event from elsewhere, which Merge tells apart.
 		_, err = s.merge(ctx, events)
 		return err
 	})
 }
 
-func (s *Store) write(ctx context.Context, events []presence.Event) (int64, error) {
+func (s *Store) insert(ctx context.Context, events []presence.Event) error {
 	if s.allKnown(events) {
 		s.fill(events)
 		return db.New(s.pool).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
 	}
-	return s.inTx(ctx, events, func(q *db.Queries) (int64, error) { return q.InsertEvents(ctx, s.rows) })
+	_, err := s.inTx(ctx, events, func(q *db.Queries) (int64, error) { return 0, q.InsertEvents(ctx, s.rows) })
+	return err
+}
+
+// isTaken says of an error that a key is taken.
+func isTaken(err error) bool {
+	var failed *pgconn.PgError
+	return errors.As(err, &failed) && failed.Code == "23505" // unique_violation
 }
 
 // Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
@@ -77,14 +91,8 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 			slices.SortStableFunc(events, func(a, b presence.Event) int {
 				return cmp.Or(strings.Compare(a.InstanceID, b.InstanceID), strings.Compare(a.Phone, b.Phone))
 			})
-			added, err = s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
-				n, err := q.InsertEvents(ctx, s.rows)
-				if err == nil && n < int64(len(events)) {
-					err = errOverlap
-				}
-				return n, err
-			})
-			if !errors.Is(err, errOverlap) {
+			if err := s.insert(ctx, events); !isTaken(err) {
+				added = int64(len(events))
 				return err
 			}
 		}
@@ -94,8 +102,6 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 	})
 	return added, err
 }
-
-var errOverlap = errors.New("some of the events are stored already")
 
 // number gives events of one contact and ReceivedAt ascending Seqs.
 func number(events []presence.Event) error {

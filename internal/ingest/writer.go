@@ -211,7 +211,7 @@ func refusesData(err error) bool {
 		return false
 	}
 	switch refused.Code[:2] {
-	case "21", "22", "23", "54": // cardinality, data exception, integrity constraint, program limit exceeded
+	case "21", "22", "54": // cardinality, data exception, program limit exceeded
 		return true
 	}
 	return false

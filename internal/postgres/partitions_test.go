@@ -1,0 +1,135 @@
+package postgres_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
+)
+
+// partitions lists the partitions of events with their bounds.
+func partitions(t *testing.T, p *pgxpool.Pool) []string {
+	t.Helper()
+	rows, err := p.Query(t.Context(), `
+		SELECT c.relname || ' ' || pg_get_expr(c.relpartbound, c.oid)
+		FROM pg_inherits AS i INNER JOIN pg_class AS c ON c.oid = i.inhrelid
+		WHERE i.inhparent = 'events'::regclass ORDER BY 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, name)
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+	return list
+}
+
+// month is the partition of a month, as partitions lists it.
+func month(year int, m time.Month) string {
+	from := time.Date(year, m, 1, 0, 0, 0, 0, time.UTC)
+	const form = "2006-01-02 15:04:05+00"
+	return fmt.Sprintf("events_%s FOR VALUES FROM ('%s') TO ('%s')", from.Format("2006_01"), from.Format(form), from.AddDate(0, 1, 0).Format(form))
+}
+
+func same(t *testing.T, p *pgxpool.Pool, want ...string) {
+	t.Helper()
+	if got := partitions(t, p); !slices.Equal(got, want) {
+		t.Errorf("partitions\n%q, want\n%q", got, want)
+	}
+}
+
+func TestPartitionsAreMadeAhead(t *testing.T) {
+	t.Parallel()
+	p := pgtest.New(t)
+	same(t, p)
+	// The last day of a long month: a month later is not simply a month's days later.
+	for _, now := range []string{"2026-12-31T23:59:59.999999999Z", "2026-12-01T00:00:00Z", "2027-01-01T05:00:00+05:30"} {
+		at, err := time.Parse(time.RFC3339Nano, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := postgres.MakePartitionsAhead(t.Context(), p, at.UTC()); err != nil {
+			t.Fatal(err)
+		}
+		same(t, p, month(2026, 12), month(2027, 1), month(2027, 2))
+	}
+}
+
+func TestPartitionsAreMadeOnDemand(t *testing.T) {
+	t.Parallel()
+	p := pgtest.New(t)
+	moment := func(s string) time.Time {
+		at, err := time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	err := postgres.MakePartitions(t.Context(), p,
+		moment("2024-02-29T23:59:59.999999Z"), moment("2024-02-01T00:00:00Z"), moment("2000-01-01T00:00:00Z"),
+		moment("2024-02-29T22:00:00-03:00"), // March in UTC
+		moment("2100-12-31T23:59:59Z"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{month(2000, 1), month(2024, 2), month(2024, 3), month(2100, 12)}
+	same(t, p, want...)
+	for range 2 {
+		if err := postgres.MakePartitions(t.Context(), p, moment("2024-02-15T00:00:00Z")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := postgres.MakePartitions(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	same(t, p, want...)
+	// They have what the table has: its key and its other index.
+	var indexes int
+	err = p.QueryRow(t.Context(), "SELECT count(*) FROM pg_index WHERE indrelid = 'events_2024_02'::regclass").Scan(&indexes)
+	if err != nil || indexes != 2 {
+		t.Errorf("a partition has %d indexes (%v)", indexes, err)
+	}
+}
+
+func TestManyMayMakePartitionsAtOnce(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	first := time.Date(2025, 11, 1, 0, 0, 0, 0, time.UTC)
+	together(t, 8, func(i int) error {
+		p := pool(t, url)
+		for m := range 6 {
+			m = (m + i) % 6 // each in another order
+			if err := postgres.MakePartitions(t.Context(), p, first.AddDate(0, m, 0)); err != nil {
+				return err
+			}
+			// While others attach theirs, one can write and read.
+			at := first.AddDate(0, m, 10+i)
+			if _, err := p.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, $1, 0, 1)", at); err != nil {
+				return err
+			}
+			if _, err := p.Exec(t.Context(), "SELECT count(*) FROM events"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	p := pool(t, url)
+	same(t, p, month(2025, 11), month(2025, 12), month(2026, 1), month(2026, 2), month(2026, 3), month(2026, 4))
+	var n int
+	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 48 {
+		t.Errorf("%d events, want 48 (%v)", n, err)
+	}
+}
