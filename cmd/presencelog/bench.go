@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"time"
 
 	"github.com/presencelog/presencelog/internal/bench"
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
-	"github.com/presencelog/presencelog/internal/terminal"
 )
 
 type benchCmd struct {
@@ -29,9 +30,10 @@ type benchLoadCmd struct {
 	Token string  `help:"With --url: the webhook's secret."`
 	Rate  float64 `help:"With --url: requests a second, whether or not earlier ones have been answered; default: each connection as fast as it can."`
 
-	Runs        int    `default:"5" help:"With --compare: how many runs the medians are of."`
-	Prefill     int64  `placeholder:"N" help:"With --compare: measure the service also on a table of so many events."`
-	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"With --compare: PostgreSQL to make databases on, which are dropped again; default: one in a temporary directory."`
+	Runs    int   `default:"5" help:"With --compare: how many runs the medians are of."`
+	Prefill int64 `placeholder:"N" help:"With --compare: measure the service also on a table of so many events."`
+	// Not from DATABASE_URL: that is where the history is, and a benchmark is no guest that one wants there by accident.
+	DatabaseURL string `env:"-" placeholder:"URL" help:"With --compare: PostgreSQL to make databases on, which are dropped again; default: one in a temporary directory."`
 }
 
 func (c *benchLoadCmd) Run(ctx context.Context) error {
@@ -79,28 +81,28 @@ func (c *benchLoadCmd) compare(ctx context.Context, bodies [][]byte) (err error)
 	}
 	database := c.DatabaseURL
 	if database == "" {
-		server, err := embedded.Open(ctx, dir, embedded.Options{})
+		server, err := embedded.Open(ctx, dir, embedded.Options{
+			Settings: map[string]string{"max_connections": "200"}, // the servers' pools are all open at once
+		})
 		if err != nil {
 			return err
 		}
 		defer server.Close()
 		database = server.ConnString()
 	}
-	progress := terminal.NewProgress(os.Stderr, "comparing", "runs", 0)
-	_ = progress
 	comparison := bench.Comparison{
 		Connections: c.Connections, Duration: c.Duration, Runs: c.Runs, Prefill: c.Prefill, Bodies: bodies, Database: database,
 		Command: func(kind bench.Kind, listen, database, token string) *exec.Cmd {
 			args := []string{"bench", "server", "--kind", string(kind)}
 			if kind == bench.Service || kind == bench.Filled {
-				args = []string{"serve", "--data-dir", dir}
+				args = []string{"serve", "--data-dir", filepath.Join(dir, string(kind))}
 			}
 			cmd := exec.Command(program, append(args, "--listen", listen)...)
 			// Not as arguments, which everybody on the machine can read.
 			cmd.Env = append(os.Environ(), "DATABASE_URL="+database, "PRESENCELOG_WEBHOOK_TOKENS="+token)
 			return cmd
 		},
-		Progress: func(what string) { os.Stderr.WriteString(what + "\n") },
+		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
 	}
 	report, err := comparison.Compare(ctx)
 	if err != nil {

@@ -24,6 +24,7 @@ type cli struct {
 	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
 	Settings   settingsCmd   `cmd:"" help:"Show or change how long a status stands that no event renews."`
 	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
+	Bench      benchCmd      `cmd:"" help:"Measure how many events a receiver takes, and how fast."`
 
 	Healthcheck healthcheckCmd `cmd:"" hidden:"" help:"Ask a running service whether it is ready."`
 

@@ -43,6 +43,9 @@ func Export(
 				progress(written)
 			}
 		}
+		if progress != nil {
+			progress(written)
+		}
 		return out.Flush()
 	})
 	return written, err

@@ -17,13 +17,15 @@ const (
 	DecodeOnly Kind = "decode-only" // answers without storing: the limit of what net/http and the decoder can do
 	Naive      Kind = "naive"       // one INSERT for each request, through a pool
 	Service    Kind = "presencelog"
-	Filled     Kind = "presencelog, filled" // the same on a table that holds the events of a past
+	Filled     Kind = "presencelog-filled" // the same on a table that holds the events of a past
 )
 
 const (
 	warmUp   = time.Second            // before each run
 	settling = 500 * time.Millisecond // after each run: what PostgreSQL does afterwards is not for the next one
 	token    = "bench-token"          // checking it is part of the work
+
+	drainBound = 30 * time.Second // for what a server has acknowledged before it was in the database
 )
 
 // Comparison measures servers against each other: on one machine, with one PostgreSQL, run by run in turn.
@@ -57,9 +59,10 @@ type contender struct {
 type Run struct {
 	Server Kind `json:"server"`
 	Result
-	WALBytes      int64 `json:"walBytes"`      // written by PostgreSQL meanwhile
-	WALPageImages int64 `json:"walPageImages"` // bytes of it that are images of whole pages; -1 if PostgreSQL cannot tell
-	PeakMemory    int64 `json:"peakMemory"`    // bytes resident in the server since its start; 0 if that is not known
+	WALBytes      int64   `json:"walBytes"`      // written by PostgreSQL meanwhile
+	WALPageImages int64   `json:"walPageImages"` // bytes of it that are images of whole pages; -1 if PostgreSQL cannot tell
+	CPUSeconds    float64 `json:"cpuSeconds"`    // of the server's process, without PostgreSQL's; 0 if that is not known
+	PeakMemory    int64   `json:"peakMemory"`    // bytes resident in the server since its start; 0 if that is not known
 }
 
 // Compare makes the comparison. It leaves nothing behind on the database.
@@ -168,7 +171,9 @@ func (n *contender) measure(ctx context.Context, server *server, connections int
 		return err
 	}
 	load.Duration = duration
+	cpu := n.process.cpuTime()
 	result, err = load.Run(ctx)
+	cpu = n.process.cpuTime() - cpu
 	n.count(result)
 	if err != nil {
 		return err
@@ -182,7 +187,7 @@ func (n *contender) measure(ctx context.Context, server *server, connections int
 	if err != nil {
 		return err
 	}
-	n.runs = append(n.runs, Run{n.kind, result, written.total, written.images, memory})
+	n.runs = append(n.runs, Run{n.kind, result, written.total, written.images, cpu.Seconds(), memory})
 	select {
 	case <-time.After(settling):
 	case <-ctx.Done():
@@ -195,7 +200,8 @@ func (n *contender) count(r Result) {
 	n.failed += r.Failed()
 }
 
-// stored counts the events in the server's database that requests have brought there.
+// stored counts the events in the server's database that requests have brought there. Should some still lie in a spool,
+// it waits for them.
 func (n *contender) stored(ctx context.Context) (int64, error) {
 	db, err := pgx.Connect(ctx, n.conn)
 	if err != nil {
@@ -206,7 +212,12 @@ func (n *contender) stored(ctx context.Context) (int64, error) {
 	if n.kind == Naive {
 		table = "naive_events"
 	}
-	var count int64
-	err = db.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&count)
-	return count - n.prefilled, err
+	for patience := time.Now().Add(drainBound); ; time.Sleep(time.Second) {
+		var count int64
+		err = db.QueryRow(ctx, "SELECT count(*) FROM "+table).Scan(&count)
+		count -= n.prefilled
+		if err != nil || count >= n.acknowledged || time.Now().After(patience) {
+			return count, err
+		}
+	}
 }

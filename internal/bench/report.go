@@ -40,6 +40,7 @@ type Case struct {
 
 	WALPerEvent    float64 `json:"walBytesPerEvent"`   // without images of whole pages, if PostgreSQL can tell
 	ImagesPerEvent float64 `json:"imageBytesPerEvent"` // the images; -1 if PostgreSQL cannot tell
+	CPUPerEvent    float64 `json:"cpuMicrosPerEvent"`  // of the server's process, in microseconds
 	PeakMemory     int64   `json:"peakMemory"`         // bytes, the most of all runs so far
 	Errors         int64   `json:"errors"`             // of all runs
 }
@@ -99,6 +100,7 @@ func caseOf(runs, decode, naive, service []Run) Case {
 		WALPerEvent: median(runs, func(r Run) float64 {
 			return float64(r.WALBytes-max(0, r.WALPageImages)) / float64(max(1, r.Acknowledged))
 		}),
+		CPUPerEvent: median(runs, func(r Run) float64 { return r.CPUSeconds * 1e6 / float64(max(1, r.Acknowledged)) }),
 		ImagesPerEvent: median(runs, func(r Run) float64 {
 			if r.WALPageImages < 0 {
 				return -1
@@ -145,11 +147,11 @@ func WriteReport(w io.Writer, r Report) error {
 	fmt.Fprintf(w, "%d CPUs shared by load, service and PostgreSQL %s; %s; runs of %g s in turn, medians\n\n",
 		r.CPUs, r.PostgreSQL, r.Go, r.Seconds)
 	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "conns\tserver\tevents/s\tleast–most\tof decode\tof naive\tof empty\tp50 ms\tp99 ms\tof naive\tWAL B/event\t+ images\tpeak MiB\terrors\t")
+	fmt.Fprintln(out, "conns\tserver\tevents/s\tleast–most\tof decode\tof naive\tof empty\tp50 ms\tp99 ms\tof naive\tWAL B/event\t+ images\tCPU µs/event\tpeak MiB\terrors\t")
 	for _, k := range r.Cases {
-		fmt.Fprintf(out, "%d\t%s\t%.0f\t%.0f–%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t%.0f\t%d\t\n",
+		fmt.Fprintf(out, "%d\t%s\t%.0f\t%.0f–%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t%s\t%.0f\t%d\t\n",
 			k.Connections, k.Server, k.PerSecond, k.Least, k.Most, known(k.OfDecode, 2), known(k.OfNaive, 2), known(k.OfEmpty, 2),
-			k.P50Ms, k.P99Ms, known(k.P99OfNaive, 2), known(k.WALPerEvent, 0), known(k.ImagesPerEvent, 0),
+			k.P50Ms, k.P99Ms, known(k.P99OfNaive, 2), known(k.WALPerEvent, 0), known(k.ImagesPerEvent, 0), known(k.CPUPerEvent, 1),
 			float64(k.PeakMemory)/(1<<20), k.Errors)
 	}
 	if err := out.Flush(); err != nil {

@@ -51,11 +51,7 @@ func next(at time.Time, bucket Bucket) time.Time {
 	case Hour:
 		// An hour lasts until the clock shows a full one, or is put forward or back, which it may be at any minute.
 		past := time.Duration(at.Minute())*time.Minute + time.Duration(at.Second())*time.Second + time.Duration(at.Nanosecond())
-		end := at.Add(time.Hour - past)
-		if _, change := at.ZoneBounds(); !change.IsZero() && change.Before(end) {
-			return change
-		}
-		return end
+		return untilChange(at, at.Add(time.Hour-past))
 	case Day:
 		return midnight(year, month, day+1, at.Location())
 	case Week:
@@ -65,17 +61,23 @@ func next(at time.Time, bucket Bucket) time.Time {
 	}
 }
 
-// midnight returns the first moment of a day. Where the clocks skip midnight, that is the moment they skip it; time.Date
-// may then return a moment of the day before.
+// midnight returns the first moment of a day. Where the clocks skip midnight, that is the moment they skip it, and where
+// they show it twice, the first: time.Date is free to return another, so the moment is looked for from half a day before.
 func midnight(year int, month time.Month, day int, loc *time.Location) time.Time {
-	at := time.Date(year, month, day, 0, 0, 0, 0, loc)
+	at := time.Date(year, month, day, 0, 0, 0, 0, loc).Add(-12 * time.Hour)
 	for want := time.Date(year, month, day, 12, 0, 0, 0, loc).Day(); at.Day() != want; {
-		left := time.Duration(24-at.Hour())*time.Hour - time.Duration(at.Minute())*time.Minute
-		if _, change := at.ZoneBounds(); !change.IsZero() && change.Sub(at) < left {
-			at = change
-		} else {
-			at = at.Add(left)
-		}
+		hour, minute, second := at.Clock()
+		left := 24*time.Hour - time.Duration(hour)*time.Hour - time.Duration(minute)*time.Minute - time.Duration(second)*time.Second
+		at = untilChange(at, at.Add(left))
 	}
 	return at
+}
+
+// untilChange returns end, or the moment between at and end at which the clocks are changed. It does not rely on the
+// change to come after at: for the last day of a leap year, package time may name one that is past.
+func untilChange(at, end time.Time) time.Time {
+	if _, change := at.ZoneBounds(); change.After(at) && change.Before(end) {
+		return change
+	}
+	return end
 }

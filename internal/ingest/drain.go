@@ -25,11 +25,15 @@ const (
 func (w *Writer) drain(ctx context.Context, prepare func(context.Context) error) {
 	defer w.ended.Done()
 	store := NewStore(w.pool)
+	last := ""
 	for ctx.Err() == nil {
-		err := w.drainOnce(ctx, store, &prepare)
-		if err != nil && ctx.Err() == nil {
-			w.log.Debug("the spool waits for the database", "error", err)
+		now := ""
+		if err := w.drainOnce(ctx, store, &prepare); err != nil && ctx.Err() == nil {
+			if now = err.Error(); now != last { // not five times a second
+				w.log.Warn("the spool has to wait", "error", err)
+			}
 		}
+		last = now
 		select {
 		case <-time.After(drainPause):
 		case <-ctx.Done():
@@ -59,14 +63,15 @@ func (w *Writer) drainOnce(ctx context.Context, store *Store, prepare *func(cont
 		return err
 	}
 	for _, other := range w.spool.Abandoned() {
-		n, err := w.empty(ctx, store, other)
-		w.log.Info("moved events of a process that ended from its spool to the database", "events", n)
-		other.Close()
-		if err != nil {
-			return err
+		if err == nil {
+			drained, err = w.empty(ctx, store, other)
+			if drained > 0 {
+				w.log.Info("moved events of a process that ended from its spool to the database", "events", drained)
+			}
 		}
+		other.Close()
 	}
-	return nil
+	return err
 }
 
 // empty writes all segments of a spool to the database.
@@ -90,7 +95,7 @@ func (w *Writer) empty(ctx context.Context, store *Store, from *spool.Spool) (dr
 			w.meter.Drained(len(some))
 		}
 		for _, r := range refused {
-			if err := addQuarantine(ctx, db.New(w.pool), r); err != nil {
+			if err := w.moveRefused(ctx, r); err != nil {
 				return drained, err
 			}
 			w.away.Store(false)
@@ -118,8 +123,14 @@ func (w *Writer) move(ctx context.Context, store *Store, events []presence.Event
 	w.log.Error("the database refuses an event; it goes to the quarantine", "error", err)
 	e := events[0]
 	body := gateway.AppendZAPI(nil, e)
-	return addQuarantine(ctx, db.New(w.pool), Refused{
+	return w.moveRefused(ctx, Refused{
 		ID:         uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s %d %s", e.ReceivedAt, e.Seq, body)),
 		ReceivedAt: e.ReceivedAt, Gateway: "zapi", Reason: "the database refuses it: " + err.Error(), Body: body,
 	})
+}
+
+func (w *Writer) moveRefused(ctx context.Context, r Refused) error {
+	ctx, cancel := context.WithTimeout(ctx, drainBound)
+	defer cancel()
+	return addQuarantine(ctx, db.New(w.pool), r)
 }

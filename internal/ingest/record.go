@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -59,14 +60,16 @@ func decodeRecords(records [][]byte) (events []presence.Event, refused []Refused
 		if err := json.Unmarshal(b, &r); err != nil {
 			return nil, nil, fmt.Errorf("decoding a record of the spool: %w", err)
 		}
-		if r.Refused != nil {
-			refused = append(refused, *r.Refused)
-		}
-		if e := r.Event; e != nil {
+		switch e := r.Event; {
+		case e != nil:
 			events = append(events, presence.Event{
 				InstanceID: e.InstanceID, Phone: e.Phone, Status: presence.Status(e.Status),
 				ReceivedAt: time.UnixMicro(e.ReceivedAt).UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
 			})
+		case r.Refused != nil:
+			refused = append(refused, *r.Refused)
+		default:
+			return nil, nil, errors.New("a record of the spool is of a kind that a newer version has made")
 		}
 	}
 	return events, refused, nil

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -91,7 +92,7 @@ func (s *Spool) Abandoned() []*Spool {
 var errTaken = errors.New("another process has this spool")
 
 func openOne(dir string, max int64, log *slog.Logger) (*Spool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("making the spool: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
@@ -113,6 +114,21 @@ func openOne(dir string, max int64, log *slog.Logger) (*Spool, error) {
 	return s, nil
 }
 
+// makeDir makes a directory that stays after a loss of power, with those above it that are missing.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
+}
+
 func (s *Spool) scan() error {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -120,16 +136,16 @@ func (s *Spool) scan() error {
 	}
 	for _, e := range entries {
 		var n int64
-		if name, ok := strings.CutSuffix(e.Name(), ".log"); ok {
-			if _, err := fmt.Sscanf(name, "%d", &n); err != nil {
-				continue
-			}
+		if _, err := fmt.Sscanf(e.Name(), "%d", &n); err != nil {
+			continue
+		}
+		s.number = max(s.number, n) // also of what was set aside, whose name must not come again
+		if strings.HasSuffix(e.Name(), ".log") {
 			info, err := e.Info()
 			if err != nil {
 				return err
 			}
 			s.parts[n] = part{info.Size(), info.ModTime()}
-			s.number = max(s.number, n)
 		}
 	}
 	return nil
@@ -247,6 +263,7 @@ func (s *Spool) Bytes() int64 {
 type Segment struct {
 	Records [][]byte // in the order in which they were appended
 	number  int64
+	keep    bool // not all of it could be read or set aside
 }
 
 // Oldest returns the oldest segment, or nil if the spool is empty. What can't be read in it is reported and set aside.
@@ -266,7 +283,7 @@ func (s *Spool) Oldest() (*Segment, error) {
 	}
 	s.mu.Unlock()
 
-	content, err := os.ReadFile(s.path(oldest))
+	content, unreadable, err := readFile(s.path(oldest))
 	if errors.Is(err, fs.ErrNotExist) {
 		s.forget(oldest) // it was empty
 		return s.Oldest()
@@ -275,15 +292,52 @@ func (s *Spool) Oldest() (*Segment, error) {
 		return nil, fmt.Errorf("reading the spool: %w", err)
 	}
 	records, bad := parse(content)
+	seg := &Segment{Records: records, number: oldest, keep: unreadable}
 	for _, b := range bad {
-		s.setAside(oldest, b)
+		if err := s.setAside(oldest, b); err != nil {
+			s.log.Error("setting aside what could not be read in the spool; its whole segment will be kept", "segment", oldest, "error", err)
+			seg.keep = true
+		}
 	}
-	return &Segment{Records: records, number: oldest}, nil
+	return seg, nil
 }
 
-// Remove deletes a segment whose records are safe elsewhere.
+// readFile reads a file, with zeros where the disk cannot.
+func readFile(name string) (content []byte, unreadable bool, err error) {
+	const sector = 4096
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	content = make([]byte, info.Size())
+	for at := 0; at < len(content); {
+		n, err := f.ReadAt(content[at:], int64(at))
+		at += n
+		switch {
+		case errors.Is(err, syscall.EIO):
+			unreadable = true
+			at = (at/sector + 1) * sector
+		case errors.Is(err, io.EOF): // it has become shorter
+			return content[:at], unreadable, nil
+		case err != nil:
+			return nil, false, err
+		}
+	}
+	return content, unreadable, nil
+}
+
+// Remove deletes a segment whose records are safe elsewhere. One that held what is nowhere else is set aside instead.
 func (s *Spool) Remove(seg *Segment) error {
-	if err := os.Remove(s.path(seg.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	away := os.Remove
+	if seg.keep {
+		away = func(name string) error { return os.Rename(name, strings.TrimSuffix(name, ".log")+".bad") }
+	}
+	if err := away(s.path(seg.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing a segment of the spool: %w", err)
 	}
 	s.forget(seg.number)
@@ -338,19 +392,35 @@ func recordAt(b []byte) ([]byte, bool) {
 }
 
 // setAside keeps bytes that could not be read, once, for somebody to look at.
-func (s *Spool) setAside(n int64, b badRange) {
+func (s *Spool) setAside(n int64, b badRange) error {
 	name := filepath.Join(s.dir, fmt.Sprintf("%012d-%d.bad", n, b.offset))
-	if _, err := os.Stat(name); err == nil {
-		return
+	if info, err := os.Stat(name); err == nil && info.Size() == int64(len(b.bytes)) {
+		return nil
 	}
-	if err := os.WriteFile(name, b.bytes, 0o600); err != nil {
-		s.log.Error("setting aside what could not be read in the spool", "file", name, "error", err)
+	if err := writeFile(name, b.bytes); err != nil {
+		os.Remove(name)
+		return err
 	}
 	if b.torn {
 		s.log.Warn("the end of a segment of the spool was cut, as after a crash", "bytes", len(b.bytes), "kept in", name)
-		return
+		return nil
 	}
 	s.log.Error("a part of the spool is corrupt", "bytes", len(b.bytes), "kept in", name)
+	return nil
+}
+
+// writeFile writes a file that stays after a loss of power.
+func writeFile(name string, content []byte) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
 }
 
 // Bad returns how many parts of the spool were set aside so far.

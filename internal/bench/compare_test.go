@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
+)
+
+func TestCompareFindsWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
+	comparison := Comparison{
+		Connections: []int{3, 9}, Duration: 300 * time.Millisecond, Runs: 2, Prefill: 1500,
+		Bodies: bodies(t, 100), Database: pgtest.Empty(t), Command: command, Progress: func(what string) { t.Log(what) },
+	}
+	report, err := comparison.Compare(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := 4 * 2; len(report.Cases) != want || len(report.Runs) != 2*want {
+		t.Errorf("%d cases and %d runs, want %d and %d", len(report.Cases), len(report.Runs), want, 2*want)
+	}
+	of := map[Kind]Counts{}
+	for _, k := range report.Counts {
+		of[k.Server] = k
+	}
+	for _, kind := range []Kind{Naive, Service, Filled} {
+		if k := of[kind]; k.Acknowledged == 0 || k.Failed > 0 || k.Found != k.Acknowledged {
+			t.Errorf("%s: acknowledged %d, failed %d, found %d", kind, k.Acknowledged, k.Failed, k.Found)
+		}
+	}
+	onLinux := 0.0
+	if _, err := os.Stat("/proc/self/status"); err == nil {
+		onLinux = 1
+	}
+	for _, k := range report.Cases {
+		stores := k.Server != DecodeOnly
+		if k.PerSecond <= 0 || k.Least > k.PerSecond || k.Most < k.PerSecond || k.OfDecode <= 0 || k.OfNaive <= 0 ||
+			k.P99Ms < k.P50Ms || k.P50Ms <= 0 || (k.OfEmpty > 0) != (k.Server == Filled) ||
+			stores != (k.WALPerEvent > 0) && k.WALPerEvent < 50 || float64(k.PeakMemory) < onLinux*1e6 {
+			t.Errorf("implausible: %+v", k)
+		}
+	}
+
+	var text bytes.Buffer
+	if err := WriteReport(&text, report); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("\n%s", &text)
+	if n := strings.Count(text.String(), "nothing is missing, nothing doubled"); n != 3 {
+		t.Errorf("the text vouches for %d servers, want 3", n)
+	}
+	if _, err := json.Marshal(report); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWriteReportSaysWhatIsMissing is there because the case does not come up by itself.
+func TestWriteReportSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		counts Counts
+		want   string
+	}{
+		{Counts{Service, 10, 2, 10}, "nothing is missing"},
+		{Counts{Service, 10, 2, 12}, "nothing is missing"}, // a failed one may have been stored
+		{Counts{Service, 10, 2, 9}, "1 ARE MISSING"},
+		{Counts{Service, 10, 2, 13}, "1 ARE TOO MANY"},
+	} {
+		var text strings.Builder
+		if err := WriteReport(&text, Report{Counts: []Counts{test.counts}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text.String(), test.want) {
+			t.Errorf("%+v: %s, want %q", test.counts, text.String(), test.want)
+		}
+	}
+}
+
+func TestMedianAndRatio(t *testing.T) {
+	t.Parallel()
+	runs := func(rates ...float64) (list []Run) {
+		for _, r := range rates {
+			list = append(list, Run{Result: Result{PerSecond: r}})
+		}
+		return list
+	}
+	rate := func(r Run) float64 { return r.PerSecond }
+	if m := median(runs(9, 1, 5), rate); m != 5 {
+		t.Errorf("median %g, want 5", m)
+	}
+	if m := median(runs(9, 1, 5, 7), rate); m != 6 {
+		t.Errorf("median %g, want 6", m)
+	}
+	// The second round was made while the machine was slow: the ratio does not show it.
+	if m := ratio(runs(10, 2, 12), runs(20, 4, 20), rate); m != 0.5 {
+		t.Errorf("ratio %g, want 0.5", m)
+	}
+}

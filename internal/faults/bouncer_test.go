@@ -1,0 +1,81 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// newBouncer starts PgBouncer in transaction mode before a database and returns the connection string for going through it.
+func newBouncer(t testing.TB, p *place, d *database) string {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		if program = "/usr/sbin/pgbouncer"; !exists(program) {
+			t.Skip("there is no PgBouncer; Debian's package is pgbouncer")
+		}
+	}
+	dir := filepath.Join(p.dir, "bouncer")
+	must(t, makeForPostgres(dir))
+	host := p.host()
+	config := filepath.Join(dir, "pgbouncer.ini")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, `[databases]
+postgres = host=%s port=5432 dbname=postgres user=postgres
+[pgbouncer]
+listen_addr = %s
+listen_port = 5432
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 10
+server_login_retry = 1
+`, d.host, host), 0o644))
+	cmd := command(true, program, config)
+	out, err := os.Create(filepath.Join(p.dir, "bouncer.log"))
+	must(t, err)
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	start(t, cmd)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PgBouncer's log ends:\n%s", tail(out.Name()))
+		}
+	})
+	eventually(t, "PgBouncer answers", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, urlAt(host))
+		return err == nil && conn.Close(ctx) == nil
+	})
+	return urlAt(host)
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+func TestPgBouncer(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	d := newDatabase(t, p)
+	s := newService(t, p, newBouncer(t, p, d))
+	l := startLoad(t, 32, s)
+	for range rounds() {
+		l.during(300)
+		before := s.spooled()
+		d.kill()
+		eventually(t, "events go to the spool", func() bool { return s.spooled() > before })
+		d.start()
+	}
+	l.during(300)
+	l.count(bouncer, d)
+}

@@ -1,0 +1,137 @@
+//go:build linux
+
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// database is a PostgreSQL that a test does with as it likes.
+type database struct {
+	t        testing.TB
+	dir      string
+	host     string
+	settings []string
+	proc     *process
+	fixed    string // the connection string of one that a service runs itself
+}
+
+// newDatabase starts a new PostgreSQL.
+func newDatabase(t testing.TB, p *place, settings ...string) *database {
+	t.Helper()
+	return newDatabaseIn(t, p, filepath.Join(p.dir, "database"), settings...)
+}
+
+func newDatabaseIn(t testing.TB, p *place, dir string, settings ...string) *database {
+	t.Helper()
+	d := &database{t: t, dir: filepath.Join(dir, "cluster"), host: p.host(), settings: settings}
+	must(t, makeForPostgres(dir))
+	if out, err := exec.Command("cp", "-a", shared.template, d.dir).CombinedOutput(); err != nil {
+		t.Fatalf("copying the cluster: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("PostgreSQL's log ends:\n%s", tail(d.log()))
+		}
+	})
+	d.start()
+	return d
+}
+
+func (d *database) log() string { return filepath.Join(d.dir, "log.txt") }
+
+// start starts PostgreSQL and waits until it takes connections.
+func (d *database) start() {
+	d.t.Helper()
+	eventually(d.t, "PostgreSQL runs", func() bool {
+		if d.proc == nil || !d.proc.running() {
+			d.launch()
+		}
+		conn, err := d.connect()
+		if err != nil {
+			return false
+		}
+		return conn.Close(context.Background()) == nil
+	})
+}
+
+// launch starts PostgreSQL without waiting for it. It may end at once, when processes of one that was killed still linger.
+func (d *database) launch() {
+	d.t.Helper()
+	args := []string{
+		"-D", d.dir, "-c", "listen_addresses=" + d.host, "-c", "port=5432", "-c", "unix_socket_directories=",
+		"-c", "shared_buffers=16MB", "-c", "min_wal_size=2MB", "-c", "max_wal_size=64MB", "-c", "superuser_reserved_connections=0",
+		"-c", "log_line_prefix=%m [%p] %a ",
+	}
+	for _, s := range d.settings {
+		args = append(args, "-c", s)
+	}
+	cmd := command(true, filepath.Join(shared.bin, "postgres"), args...)
+	out, err := os.OpenFile(d.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	must(d.t, err)
+	defer out.Close()
+	cmd.Stdout, cmd.Stderr = out, out
+	d.proc = start(d.t, cmd)
+}
+
+func (d *database) url() string {
+	if d.fixed != "" {
+		return d.fixed
+	}
+	return urlAt(d.host)
+}
+
+func urlAt(host string) string {
+	return fmt.Sprintf("postgres://postgres@%s:5432/postgres?sslmode=disable", host)
+}
+
+func (d *database) connect() (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return pgx.Connect(ctx, d.url())
+}
+
+// exec does statements, each by itself.
+func (d *database) exec(statements ...string) {
+	d.t.Helper()
+	conn, err := d.connect()
+	must(d.t, err)
+	defer conn.Close(context.Background())
+	for _, sql := range statements {
+		_, err := conn.Exec(context.Background(), sql)
+		must(d.t, err)
+	}
+}
+
+// number asks for one.
+func (d *database) number(sql string) (n int) {
+	d.t.Helper()
+	conn, err := d.connect()
+	must(d.t, err)
+	defer conn.Close(context.Background())
+	must(d.t, conn.QueryRow(context.Background(), sql).Scan(&n))
+	return n
+}
+
+// stop ends PostgreSQL in good order, without waiting for its clients.
+func (d *database) stop() {
+	d.t.Helper()
+	d.proc.end(d.t, syscall.SIGINT)
+}
+
+// kill ends all of PostgreSQL's processes at once.
+func (d *database) kill() { d.proc.kill() }
+
+// freeze stops all of PostgreSQL's processes without ending them: connections stay open, and nothing answers.
+func (d *database) freeze() { d.proc.signalAll(syscall.SIGSTOP) }
+
+func (d *database) thaw() { d.proc.signalAll(syscall.SIGCONT) }

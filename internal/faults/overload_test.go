@@ -1,0 +1,30 @@
+//go:build linux
+
+package faults
+
+import (
+	"testing"
+)
+
+// mostMemory is what the service may take at the most, whatever is asked of it.
+const mostMemory = 150 << 20
+
+// More clients than a batch has room for, and more bytes than two batches hold, while PostgreSQL commits and while it does
+// not. Not beside others, since it takes the whole machine.
+func TestOverload(t *testing.T) {
+	p := newPlace(t)
+	d := newDatabase(t, p)
+	s := newService(t, p, d.url())
+	l := (&load{pad: 20_000}).start(t, 500, s)
+	l.during(2000)
+	d.freeze()
+	spooledDuring(t, s, 1000)
+	d.thaw()
+	l.during(2000)
+	l.count(overload, d)
+	if m := s.peakMemory(); m > mostMemory {
+		t.Errorf("the service took %d MiB of memory", m>>20)
+	} else {
+		t.Logf("the service took %d MiB of memory", m>>20)
+	}
+}

@@ -1,0 +1,185 @@
+//go:build linux
+
+package faults
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// proxy stands between a service and PostgreSQL, reads along and does its worst.
+type proxy struct {
+	host   string
+	target string
+
+	delay      atomic.Int64 // nanoseconds by which every message of the client is late
+	refuse     atomic.Bool  // new connections are closed at once
+	swallow    atomic.Bool  // nothing is passed on, and nothing closed: a cable pulled
+	cutCommits atomic.Int64 // every so manieth commit loses its answer; 0: none
+
+	commits atomic.Int64 // that passed
+	cut     atomic.Int64 // commits that were done and whose answer was not passed on
+
+	mu    sync.Mutex
+	links map[*link]bool
+}
+
+// link is one client's connection.
+type link struct {
+	client, server net.Conn
+	dropping       atomic.Bool // what the server answers is not passed on, and then the link is cut
+	idle           atomic.Bool // no transaction is open
+}
+
+func newProxy(t testing.TB, p *place, target string) *proxy {
+	t.Helper()
+	x := &proxy{host: p.host(), target: target, links: map[*link]bool{}}
+	listener, err := net.Listen("tcp", x.host+":5432")
+	must(t, err)
+	t.Cleanup(func() {
+		listener.Close()
+		x.cutAll()
+	})
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go x.serve(client)
+		}
+	}()
+	return x
+}
+
+func (x *proxy) url() string { return urlAt(x.host) }
+
+func (x *proxy) serve(client net.Conn) {
+	if x.refuse.Load() {
+		client.Close()
+		return
+	}
+	server, err := net.DialTimeout("tcp", x.target+":5432", time.Second)
+	if err != nil {
+		client.Close()
+		return
+	}
+	l := &link{client: client, server: server}
+	x.mu.Lock()
+	x.links[l] = true
+	x.mu.Unlock()
+	var both sync.WaitGroup
+	both.Go(func() { x.fromClient(l); l.close() })
+	both.Go(func() { x.fromServer(l); l.close() })
+	both.Wait()
+	x.mu.Lock()
+	delete(x.links, l)
+	x.mu.Unlock()
+}
+
+func (l *link) close() {
+	l.client.Close()
+	l.server.Close()
+}
+
+// cutAll cuts all connections.
+func (x *proxy) cutAll() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for l := range x.links {
+		l.close()
+	}
+}
+
+// fromClient passes on messages and knows which of them commit: COMMIT, and an INSERT of events outside a transaction.
+func (x *proxy) fromClient(l *link) {
+	inserts := map[string]bool{} // the names of prepared statements
+	first := true                // the first message has no type
+	for {
+		kind, message, err := readMessage(l.client, first)
+		if err != nil {
+			return
+		}
+		first = false
+		time.Sleep(time.Duration(x.delay.Load()))
+		for x.swallow.Load() {
+			time.Sleep(5 * time.Millisecond)
+		}
+		commits := false
+		switch body := message[min(5, len(message)):]; kind {
+		case 'P':
+			name, query, _ := bytes.Cut(body, []byte{0})
+			inserts[string(name)] = bytes.Contains(query, []byte("name: InsertEvents"))
+		case 'B':
+			_, rest, _ := bytes.Cut(body, []byte{0})
+			name, _, _ := bytes.Cut(rest, []byte{0})
+			commits = inserts[string(name)] && l.idle.Load()
+		case 'Q':
+			commits = bytes.EqualFold(bytes.TrimRight(body, "\x00; "), []byte("commit"))
+		}
+		if commits {
+			n := x.commits.Add(1)
+			if every := x.cutCommits.Load(); every > 0 && n%every == 0 {
+				l.dropping.Store(true)
+			}
+		}
+		if _, err := l.server.Write(message); err != nil {
+			return
+		}
+	}
+}
+
+// fromServer passes on the answers. One that is to be dropped is read to its end, so that what it answers has been done.
+func (x *proxy) fromServer(l *link) {
+	done := false
+	for {
+		kind, message, err := readMessage(l.server, false)
+		if err != nil {
+			return
+		}
+		for x.swallow.Load() {
+			time.Sleep(5 * time.Millisecond)
+		}
+		done = done || kind == 'C'
+		if kind == 'Z' {
+			l.idle.Store(len(message) > 5 && message[5] == 'I')
+			if l.dropping.Load() {
+				if done { // and not refused
+					x.cut.Add(1)
+				}
+				return
+			}
+			done = false
+		}
+		if l.dropping.Load() {
+			continue
+		}
+		if _, err := l.client.Write(message); err != nil {
+			return
+		}
+	}
+}
+
+// readMessage reads a message of PostgreSQL's protocol.
+func readMessage(r io.Reader, first bool) (kind byte, message []byte, err error) {
+	head := make([]byte, 5)
+	if first {
+		head = head[:4]
+	}
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, nil, err
+	}
+	if !first {
+		kind = head[0]
+	}
+	rest := int(binary.BigEndian.Uint32(head[len(head)-4:])) - 4
+	message = append(head, make([]byte, max(rest, 0))...)
+	_, err = io.ReadFull(r, message[len(head):])
+	return kind, message, err
+}
