@@ -11,8 +11,8 @@ test: ## run the tests
 race: ## run the tests with the race detector
 	go test -race ./...
 
-lint: ## vet, formatting, generated code, linters, modules and docs
-	.ci/run vet format generated staticcheck golangci modules docs
+lint: ## vet, formatting, generated code, staticcheck, imports, modules, docs
+	.ci/run vet format generated staticcheck layers modules docs
 
 generate: ## make db/ from queries/ and migrations/
 	CGO_ENABLED=0 go tool -modfile=tools/go.mod sqlc generate

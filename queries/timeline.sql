@@ -48,7 +48,7 @@ measured AS (
     SELECT
         *,
         started_at >= bucket_start AND started_at < bucket_end AS starts_inside,
-        extract(EPOCH FROM until - started_at)::double precision AS whole,
+        extract(EPOCH FROM until - started_at) AS whole,
         extract(EPOCH FROM least(until, bucket_end) - greatest(started_at, bucket_start)) AS inside,
         extract(
             EPOCH FROM least(confirmed_until, bucket_end) - greatest(confirmed_from, bucket_start)
@@ -64,9 +64,9 @@ SELECT
     sum(greatest(inside, 0))::double precision AS seconds,
     coalesce(sum(greatest(confirmed_inside, 0)), 0)::double precision AS confirmed_seconds,
     coalesce(avg(whole) FILTER (WHERE starts_inside), 0)::double precision AS mean_seconds,
-    coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY whole) FILTER (WHERE starts_inside), 0)::double precision
+    coalesce(percentile_cont(0.5) WITHIN GROUP (ORDER BY whole::double precision) FILTER (WHERE starts_inside), 0)::double precision
         AS median_seconds,
-    coalesce(percentile_cont(0.9) WITHIN GROUP (ORDER BY whole) FILTER (WHERE starts_inside), 0)::double precision
+    coalesce(percentile_cont(0.9) WITHIN GROUP (ORDER BY whole::double precision) FILTER (WHERE starts_inside), 0)::double precision
         AS p90_seconds,
     coalesce(max(whole) FILTER (WHERE starts_inside), 0)::double precision AS max_seconds
 FROM measured

@@ -17,7 +17,7 @@ import (
 // database is the flags that say where the history is.
 type database struct {
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL to use; without it presencelog runs its own in the data directory."`
-	DataDir     string `default:"${data_dir}" type:"path" help:"Where presencelog keeps its own PostgreSQL."`
+	DataDir     string `default:"${data_dir}" type:"path" help:"Where presencelog keeps its own PostgreSQL, and events while PostgreSQL is away."`
 }
 
 // open returns the connection string of the database and what is to be done when it is no longer needed. The embedded

@@ -29,7 +29,7 @@ func (c *timelineCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		reader := history.NewReader(pool, func() time.Time { return now })
+		reader := history.NewReader(pool, presence.Now).At(now)
 		spans := []presence.Span{}
 		rest, startsFrom := in, time.Time{}
 		for {
@@ -68,13 +68,14 @@ type durationsCmd struct {
 }
 
 func (c *durationsCmd) Run(ctx context.Context) error {
-	in, loc, err := c.rangeFlags.read(presence.Now())
+	now := presence.Now()
+	in, loc, err := c.rangeFlags.read(now)
 	if err != nil {
 		return err
 	}
 	over := history.Calendar{Range: in, Bucket: history.Bucket(c.Bucket), Zone: loc}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		reader := history.NewReader(pool, presence.Now)
+		reader := history.NewReader(pool, presence.Now).At(now)
 		var d history.Sums
 		if c.Phone == "" {
 			d, err = reader.InstanceDurations(ctx, c.Instance, over)

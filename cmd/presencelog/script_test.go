@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,10 +11,16 @@ import (
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// tests runs a package's tests with a PostgreSQL that is taken away afterwards.
+// tests runs a package's tests and takes away what they share: a PostgreSQL and the binary.
 type tests struct{ m *testing.M }
 
-func (t tests) Run() int { return pgtest.Main(t.m) }
+func (t tests) Run() int {
+	code := pgtest.Main(t.m)
+	if buildDir != "" {
+		os.RemoveAll(buildDir)
+	}
+	return code
+}
 
 func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){"presencelog": main})

@@ -16,8 +16,8 @@ type serveCmd struct {
 	WebhookTokens     []string `placeholder:"SECRET,…" help:"Secrets that gateways may show."`
 	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"The same from a file."`
 	APITokens         []string `name:"api-tokens" placeholder:"SECRET,…" help:"Secrets that readers may show."`
-	SpoolBytes        int64    `default:"1073741824" help:"How many bytes of events to keep in the data directory while PostgreSQL is away."`
 	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"The same from a file."`
+	SpoolBytes        int64    `default:"1073741824" help:"How many bytes of events to keep in the data directory while PostgreSQL is away."`
 }
 
 func (c *serveCmd) Run(ctx context.Context) error {

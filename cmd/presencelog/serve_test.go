@@ -16,13 +16,16 @@ import (
 	"time"
 )
 
+// buildDir is where build puts the binary, "" until it does. TestMain takes it away.
+var buildDir string
+
 // build makes the binary once for all tests.
 var build = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "presencelog-build-")
-	if err != nil {
+	var err error
+	if buildDir, err = os.MkdirTemp("", "presencelog-build-"); err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "presencelog")
+	binary := filepath.Join(buildDir, "presencelog")
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}

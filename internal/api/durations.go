@@ -27,11 +27,12 @@ func (s *server) contactDurations(ctx context.Context, in *struct {
 	ContactPath
 	BucketsQuery
 }) (*struct{ Body history.Sums }, error) {
-	over, err := in.BucketsQuery.read(s.Now())
+	now := s.Now()
+	over, err := in.BucketsQuery.read(now)
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.History.ContactDurations(ctx, in.InstanceID, in.Phone, over)
+	d, err := s.History.At(now).ContactDurations(ctx, in.InstanceID, in.Phone, over)
 	return &struct{ Body history.Sums }{d}, err
 }
 
@@ -39,10 +40,11 @@ func (s *server) instanceDurations(ctx context.Context, in *struct {
 	InstancePath
 	BucketsQuery
 }) (*struct{ Body history.Sums }, error) {
-	over, err := in.BucketsQuery.read(s.Now())
+	now := s.Now()
+	over, err := in.BucketsQuery.read(now)
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.History.InstanceDurations(ctx, in.InstanceID, over)
+	d, err := s.History.At(now).InstanceDurations(ctx, in.InstanceID, over)
 	return &struct{ Body history.Sums }{d}, err
 }

@@ -17,10 +17,25 @@ const example = `{"type":"PresenceChatCallback","phone":"5544999999999","status"
 {"type":"PresenceChatCallback","phone":"5544999999999","status":"AVAILABLE","lastSeen":null,"instanceId":"i","receivedAt":"2026-10-01T10:02:00Z"}
 `
 
-func TestTheExampleGivesItsSpans(t *testing.T) {
+// TestReading runs tests that read the example beside each other on one service.
+func TestReading(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.load(t, example)
+	for name, test := range map[string]func(*testing.T, *service){
+		"gives the spans of the example": givesTheSpansOfTheExample, "adds up buckets to the total": addsUpBucketsToTheTotal,
+		"cuts stretches at the bounds of buckets": cutsStretchesAtTheBoundsOfBuckets, "names bad parameters": namesBadParameters,
+		"gives a thousand buckets": givesAThousandBuckets, "takes moments of any offset": takesMomentsOfAnyOffset,
+		"finds no unknown contact or instance": findsNoUnknownContactOrInstance,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+func givesTheSpansOfTheExample(t *testing.T, s *service) {
 	path := contactPath("i", "5544999999999")
 	want := []presence.Span{
 		{Status: presence.Composing, Start: at("2026-10-01T10:00:00Z"), End: new(at("2026-10-01T10:00:35Z")), Seconds: 35, ConfirmedSeconds: 10, Events: 2, EndedBy: presence.ByTimeout},
@@ -70,10 +85,7 @@ func flat(s presence.Span) string {
 		s.Seconds, s.ConfirmedSeconds, s.Events, s.EndedBy)
 }
 
-func TestTheBucketsOfTheExampleAddUpToItsTotal(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.load(t, example)
+func addsUpBucketsToTheTotal(t *testing.T, s *service) {
 	one := func(seconds, confirmed float64) presence.Durations {
 		return presence.Durations{Count: 1, Seconds: seconds, ConfirmedSeconds: confirmed, MeanSeconds: &seconds,
 			MedianSeconds: &seconds, P90Seconds: &seconds, MaxSeconds: &seconds}
@@ -112,10 +124,7 @@ func TestTheBucketsOfTheExampleAddUpToItsTotal(t *testing.T) {
 	}
 }
 
-func TestStretchesAreCutAtTheBoundsOfBuckets(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	s.load(t, example)
+func cutsStretchesAtTheBoundsOfBuckets(t *testing.T, s *service) {
 	var got durations
 	s.get(t, contactPath("i", "5544999999999")+"/durations?bucket=hour&from=2026-10-01T10:00:20Z&to=2026-10-01T11:00:00.5Z", &got)
 	nothing := presence.Durations{}

@@ -10,12 +10,28 @@ import (
 	"testing"
 )
 
-func TestBadCallbacksAreRefusedWithTheirReason(t *testing.T) {
+// TestTheReceiver runs tests that need not be alone beside each other on one service.
+func TestTheReceiver(t *testing.T) {
 	t.Parallel()
 	s := start(t)
+	for name, test := range map[string]func(*testing.T, *service){
+		"refuses bad callbacks with their reason": refusesBadCallbacks, "takes 64 KiB": takes64KiB,
+		"refuses a body that breaks off": refusesABodyThatBreaksOff, "refuses other media types": refusesOtherMediaTypes,
+		"refuses other methods": refusesOtherMethods, "finds nothing at unknown paths": findsNothingAtUnknownPaths,
+		"keeps unknown fields and lastSeen": keepsUnknownFieldsAndLastSeen, "ignores other callbacks": ignoresOtherCallbacks,
+		"tells of every name at its address": tellsOfEveryNameAtItsAddress,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+func refusesBadCallbacks(t *testing.T, s *service) {
 	// with gives a good body with one field replaced, or left out for "".
 	with := func(field, value string) string {
-		fields := []string{"type", `"PresenceChatCallback"`, "instanceId", `"i"`, "phone", `"5544"`, "status", `"COMPOSING"`, "lastSeen", "null"}
+		fields := []string{"type", `"PresenceChatCallback"`, "instanceId", `"bad"`, "phone", `"5544"`, "status", `"COMPOSING"`, "lastSeen", "null"}
 		var parts []string
 		for i := 0; i < len(fields); i += 2 {
 			v := fields[i+1]
@@ -104,17 +120,12 @@ func TestBadCallbacksAreRefusedWithTheirReason(t *testing.T) {
 			})
 		}
 	})
-	var n int
-	if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 0 {
-		t.Errorf("%d events were stored (%v)", n, err)
-	}
+	refused(t, s.do(t, request(t, http.MethodGet, s.url+"/v1/instances/bad/contacts", nil)), http.StatusNotFound) // nothing is stored
 }
 
-func TestBodiesMayHave64KiB(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func takes64KiB(t *testing.T, s *service) {
 	sized := func(size int) string {
-		head := strings.TrimSuffix(body("i", "p", "COMPOSING"), "}") + `,"x":"`
+		head := strings.TrimSuffix(body("sized", "p", "COMPOSING"), "}") + `,"x":"`
 		return head + strings.Repeat("x", size-len(head)-2) + `"}`
 	}
 	for _, chunked := range []bool{false, true} {
@@ -136,9 +147,7 @@ func TestBodiesMayHave64KiB(t *testing.T) {
 	}
 }
 
-func TestABodyThatBreaksOffIsRefused(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func refusesABodyThatBreaksOff(t *testing.T, s *service) {
 	for _, head := range []string{"Content-Length: 1000\r\n\r\n{\"type\"", "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"typ"} {
 		conn, err := net.Dial("tcp", s.Addr.String())
 		if err != nil {
@@ -159,14 +168,12 @@ func TestABodyThatBreaksOffIsRefused(t *testing.T) {
 	}
 }
 
-func TestOtherMediaTypesAreRefused(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func refusesOtherMediaTypes(t *testing.T, s *service) {
 	for contentType, status := range map[string]int{
 		"": 200, "application/json": 200, "application/json; charset=utf-8": 200, "Application/JSON": 200, "application/vnd.zapi+json": 200,
 		"text/plain": 415, "application/x-www-form-urlencoded": 415, "multipart/form-data; boundary=x": 415, "application/xml": 415, "json": 415, ";": 415,
 	} {
-		req := request(t, http.MethodPost, s.url+"/webhooks/zapi", strings.NewReader(body("i", "p", "COMPOSING")))
+		req := request(t, http.MethodPost, s.url+"/webhooks/zapi", strings.NewReader(body("media", "p", "COMPOSING")))
 		if contentType != "" {
 			req.Header.Set("Content-Type", contentType)
 		}
@@ -178,14 +185,12 @@ func TestOtherMediaTypesAreRefused(t *testing.T) {
 	}
 }
 
-func TestOtherMethodsAreRefused(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	id := s.postID(t, body("i", "p", "COMPOSING"))
+func refusesOtherMethods(t *testing.T, s *service) {
+	id := s.postID(t, body("m", "p", "COMPOSING"))
 	for path, allow := range map[string]string{
 		"/webhooks/zapi": "POST", "/webhooks/zapi/token": "POST", "/healthz": "GET", "/readyz": "GET", "/openapi.json": "GET",
-		"/v1/instances": "GET", "/v1/instances/i/contacts": "GET", "/v1/instances/i/contacts/p": "GET", "/v1/instances/i/durations": "GET",
-		"/v1/instances/i/contacts/p/timeline": "GET", "/v1/instances/i/contacts/p/durations": "GET", "/v1/instances/i/contacts/p/events": "GET",
+		"/v1/instances": "GET", "/v1/instances/m/contacts": "GET", "/v1/instances/m/contacts/p": "GET", "/v1/instances/m/durations": "GET",
+		"/v1/instances/m/contacts/p/timeline": "GET", "/v1/instances/m/contacts/p/durations": "GET", "/v1/instances/m/contacts/p/events": "GET",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "get"} {
 			if method == allow {
@@ -199,15 +204,13 @@ func TestOtherMethodsAreRefused(t *testing.T) {
 		}
 	}
 	var got events
-	s.get(t, "/v1/instances/i/contacts/p/events", &got)
+	s.get(t, "/v1/instances/m/contacts/p/events", &got)
 	if len(got.Events) != 1 || got.Events[0].ID != id {
 		t.Errorf("events %+v", got)
 	}
 }
 
-func TestUnknownPathsAreNotFound(t *testing.T) {
-	t.Parallel()
-	s := start(t)
+func findsNothingAtUnknownPaths(t *testing.T, s *service) {
 	s.postID(t, body("i", "p", "COMPOSING"))
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v2/instances", "/webhooks", "/webhooks/", "/webhooks/zapi/", "/webhooks/zapi/a/b", "/webhooks/nobody",

@@ -22,7 +22,7 @@ const (
 
 const (
 	warmUp   = time.Second            // before each run
-	settling = 500 * time.Millisecond // after each run: what PostgreSQL does afterwards is not for the next one
+	settling = 500 * time.Millisecond // after a run that is longer: what PostgreSQL still does is not for the next one
 	token    = "bench-token"          // checking it is part of the work
 
 	drainBound = 30 * time.Second // for what a server has acknowledged before it was in the database
@@ -189,7 +189,7 @@ func (n *contender) measure(ctx context.Context, server *server, connections int
 	}
 	n.runs = append(n.runs, Run{n.kind, result, written.total, written.images, cpu.Seconds(), memory})
 	select {
-	case <-time.After(settling):
+	case <-time.After(min(settling, duration)):
 	case <-ctx.Done():
 	}
 	return ctx.Err()

@@ -180,7 +180,7 @@ func TestServiceKilledWhileItDrains(t *testing.T) {
 	x.cutAll()
 	spooledDuring(t, s, 6000)
 	l.stop()
-	x.delay.Store(int64(20 * time.Millisecond)) // so that draining takes a while
+	x.delay.Store(int64(100 * time.Millisecond)) // so that draining takes a while
 	x.refuse.Store(false)
 	all := int(l.sent.Load())
 	interrupted := 0
@@ -240,19 +240,22 @@ func TestPostgreSQLFrozen(t *testing.T) {
 	d := newDatabase(t, p)
 	s := newService(t, p, d.url())
 	l := startLoad(t, 32, s)
-	l.during(300)
-	d.freeze()
-	before := l.acknowledged.Load()
-	spooledDuring(t, s, 500)
-	if code := s.get("/readyz"); code != 503 {
-		t.Errorf("readyz says %d while PostgreSQL does not answer", code)
+	l.during(1000) // until all contacts are known, so that one message is a whole transaction
+	for range 1 + rounds()/5 {
+		spooled, acknowledged := s.spooled(), l.acknowledged.Load()
+		d.freeze()
+		spooledDuring(t, s, spooled+500)
+		if code := s.get("/readyz"); code != 503 {
+			t.Errorf("readyz says %d while PostgreSQL does not answer", code)
+		}
+		time.Sleep(aMoment())
+		d.thaw()
+		if n := l.acknowledged.Load() - acknowledged; n < 500 {
+			t.Errorf("only %d events were acknowledged while PostgreSQL was frozen", n)
+		}
+		eventually(t, "the service is well", s.well)
+		l.during(300)
 	}
-	if n := l.acknowledged.Load() - before; n < 500 {
-		t.Errorf("only %d events were acknowledged while PostgreSQL was frozen", n)
-	}
-	time.Sleep(3 * time.Second) // longer than the bound, so that what was frozen meets what was drained
-	d.thaw()
-	l.during(300)
 	l.count(databaseFrozen, d)
 	if n := l.failed.Load() + l.unavailable.Load(); n > 0 {
 		t.Errorf("%d requests were not acknowledged", n)
@@ -402,12 +405,23 @@ func TestAnswersLate(t *testing.T) {
 	d := newDatabase(t, p)
 	x := newProxy(t, p, d.host)
 	s := newService(t, p, x.url())
-	l := startLoad(t, 32, s)
-	l.during(200)
-	// As late as the bound, more or less: some batches are committed in time, some are given up and committed all the same.
-	for _, delay := range []time.Duration{50, 600, 990, 1000, 1010, 1500} {
+	l := (&load{pace: 10 * time.Millisecond}).start(t, 16, s)
+	// The drain, too, is to know all contacts, so that one message is a whole transaction.
+	l.during(500)
+	x.refuse.Store(true)
+	x.cutAll()
+	spooledDuring(t, s, 500)
+	x.refuse.Store(false)
+	eventually(t, "the service is well", s.well)
+	// About as late as the bound: some batches are committed in time, others are given up and committed all the same.
+	delays := []time.Duration{300, 1950, 2050}
+	if long {
+		delays = []time.Duration{100, 300, 600, 900, 1950, 1980, 1990, 2000, 2010, 2050, 2500, 4000}
+	}
+	for _, delay := range delays {
 		x.delay.Store(int64(delay * time.Millisecond))
-		l.during(100)
+		before := x.commits.Load()
+		eventually(t, "answers are late", func() bool { return x.commits.Load() >= before+2 })
 	}
 	spooledDuring(t, s, 1)
 	x.delay.Store(0)

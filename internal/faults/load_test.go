@@ -169,7 +169,7 @@ func newEvent(n int64, pad int) presence.Event {
 		extra = fmt.Appendf(extra, `,"pad":"%s"`, strings.Repeat("x", pad))
 	}
 	return presence.Event{
-		InstanceID: fmt.Sprintf("instance-%d", n%3), Phone: fmt.Sprintf("55449%08d", n*7919%1009),
+		InstanceID: fmt.Sprintf("instance-%d", n%3), Phone: fmt.Sprintf("55449%08d", n*7919%31),
 		Status: presence.Statuses()[n%5], Extra: append(extra, '}'),
 	}
 }

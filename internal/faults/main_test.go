@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	_ "github.com/presencelog/presencelog/internal/app" // go test must not take a result for current that is of older code
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
 )
 

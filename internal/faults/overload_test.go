@@ -2,9 +2,7 @@
 
 package faults
 
-import (
-	"testing"
-)
+import "testing"
 
 // mostMemory is what the service may take at the most, whatever is asked of it.
 const mostMemory = 150 << 20
@@ -12,6 +10,7 @@ const mostMemory = 150 << 20
 // More clients than a batch has room for, and more bytes than two batches hold, while PostgreSQL commits and while it does
 // not. Not beside others, since it takes the whole machine.
 func TestOverload(t *testing.T) {
+	t.Setenv("GOMEMLIMIT", "100MiB") // as docs/reliability.md advises
 	p := newPlace(t)
 	d := newDatabase(t, p)
 	s := newService(t, p, d.url())

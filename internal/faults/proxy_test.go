@@ -18,13 +18,13 @@ type proxy struct {
 	host   string
 	target string
 
-	delay      atomic.Int64 // nanoseconds by which every message of the client is late
+	delay      atomic.Int64 // nanoseconds by which the server's answers are late
 	refuse     atomic.Bool  // new connections are closed at once
 	swallow    atomic.Bool  // nothing is passed on, and nothing closed: a cable pulled
 	cutCommits atomic.Int64 // every so manieth commit loses its answer; 0: none
 
-	commits atomic.Int64 // that passed
-	cut     atomic.Int64 // commits that were done and whose answer was not passed on
+	commits atomic.Int64 // that were done
+	cut     atomic.Int64 // those of them whose answer was not passed on
 
 	mu    sync.Mutex
 	links map[*link]bool
@@ -33,7 +33,7 @@ type proxy struct {
 // link is one client's connection.
 type link struct {
 	client, server net.Conn
-	dropping       atomic.Bool // what the server answers is not passed on, and then the link is cut
+	committing     atomic.Bool // the server has been told to commit
 	idle           atomic.Bool // no transaction is open
 }
 
@@ -107,7 +107,6 @@ func (x *proxy) fromClient(l *link) {
 			return
 		}
 		first = false
-		time.Sleep(time.Duration(x.delay.Load()))
 		for x.swallow.Load() {
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -124,10 +123,7 @@ func (x *proxy) fromClient(l *link) {
 			commits = bytes.EqualFold(bytes.TrimRight(body, "\x00; "), []byte("commit"))
 		}
 		if commits {
-			n := x.commits.Add(1)
-			if every := x.cutCommits.Load(); every > 0 && n%every == 0 {
-				l.dropping.Store(true)
-			}
+			l.committing.Store(true)
 		}
 		if _, err := l.server.Write(message); err != nil {
 			return
@@ -135,8 +131,10 @@ func (x *proxy) fromClient(l *link) {
 	}
 }
 
-// fromServer passes on the answers. One that is to be dropped is read to its end, so that what it answers has been done.
+// fromServer passes on the answers, those to a commit when they are complete. If the commit was done, its answer may get
+// lost, and the link is cut.
 func (x *proxy) fromServer(l *link) {
+	var held []byte
 	done := false
 	for {
 		kind, message, err := readMessage(l.server, false)
@@ -147,18 +145,22 @@ func (x *proxy) fromServer(l *link) {
 			time.Sleep(5 * time.Millisecond)
 		}
 		done = done || kind == 'C'
+		if l.committing.Load() {
+			held = append(held, message...)
+			message = nil
+		}
 		if kind == 'Z' {
-			l.idle.Store(len(message) > 5 && message[5] == 'I')
-			if l.dropping.Load() {
-				if done { // and not refused
+			time.Sleep(time.Duration(x.delay.Load()))
+			if l.committing.Swap(false) && done {
+				n, every := x.commits.Add(1), x.cutCommits.Load()
+				if every > 0 && n%every == 0 {
 					x.cut.Add(1)
+					return
 				}
-				return
 			}
 			done = false
-		}
-		if l.dropping.Load() {
-			continue
+			message, held = append(held, message...), nil
+			l.idle.Store(message[len(message)-1] == 'I')
 		}
 		if _, err := l.client.Write(message); err != nil {
 			return

@@ -21,6 +21,9 @@ const (
 	maxDepth     = 64  // of the unknown fields
 )
 
+// PresenceZAPI is the type of Z-API's callbacks that report presence.
+const PresenceZAPI = "PresenceChatCallback"
+
 // zapiBody is Z-API's PresenceChatCallback. Every field stays raw, so that each can be refused by its name; what is not
 // named here is kept as it came.
 type zapiBody struct {
@@ -79,7 +82,7 @@ func (raw *zapiBody) event() (presence.Event, error) {
 	if err != nil {
 		return presence.Event{}, err
 	}
-	if kind != "PresenceChatCallback" {
+	if kind != PresenceZAPI {
 		return presence.Event{}, &IgnoredError{kind}
 	}
 	var e presence.Event
@@ -101,6 +104,29 @@ func (raw *zapiBody) event() (presence.Event, error) {
 	}
 	e.Extra, err = extra(raw.Extra)
 	return e, err
+}
+
+// TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be told.
+func TypeZAPI(body []byte) string {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
+		return ""
+	}
+	for {
+		name, err := d.ReadToken()
+		if err != nil || name.Kind() != '"' {
+			return ""
+		}
+		if name.String() == "type" {
+			if t, err := d.ReadToken(); err == nil && t.Kind() == '"' {
+				return t.String()
+			}
+			return ""
+		}
+		if err := d.SkipValue(); err != nil {
+			return ""
+		}
+	}
 }
 
 // unmarshal reads a JSON object.
@@ -274,7 +300,7 @@ func withoutReceivedAt(object []byte) []byte {
 
 // appendMembers appends the body without its closing brace.
 func appendMembers(b []byte, e presence.Event) []byte {
-	b = append(b, `{"type":"PresenceChatCallback","phone":`...)
+	b = append(b, `{"type":"`+PresenceZAPI+`","phone":`...)
 	b, _ = jsontext.AppendQuote(b, e.Phone) // the error only tells of bytes that are not UTF-8
 	b = append(b, `,"status":"`...)
 	b = append(b, e.Status.String()...)

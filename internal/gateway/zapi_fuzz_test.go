@@ -27,6 +27,7 @@ var bodies = []string{
 	`{"type":"PresenceChatCallback","phone":"` + "\xff" + `","status":"COMPOSING","instanceId":"i"}`,
 	`{"type":"PresenceChatCallback","phone":"1","phone":"2","status":"COMPOSING","instanceId":"i"}`,
 	`{"type":"PresenceChatCallback","phone":"1","status":"LISTENING","lastSeen":1e3,"instanceId":1}`,
+	`{"type":"PresenceChatCallback","phone":"1","status":"PAUSED","lastSeen":-9223372036854775808,"instanceId":"i"}`,
 	`{"type":"ReceivedCallback","phone":"1"}`, `{}`, `null`, `[]`, `""`, `1`, ``, `{`, `{"type":`, "\x00", "\ufeff{}",
 	`{"type":"PresenceChatCallback","phone":"1","status":"PAUSED","instanceId":"i","x":` + strings.Repeat("[", 70) + strings.Repeat("]", 70) + `}`,
 }

@@ -66,6 +66,7 @@ func TestBoundsFollowTheCalendarOfTheZone(t *testing.T) {
 		{"Kiritimati skips a day", "Pacific/Kiritimati", Day, "1994-12-29T10:00:00Z", "1995-01-02T10:00:00Z", []string{"1994-12-30T10:00:00Z", "1994-12-31T10:00:00Z", "1995-01-01T10:00:00Z"}},
 		{"Kiritimati's year ends a day early", "Pacific/Kiritimati", Month, "1994-12-01T10:00:00Z", "1995-01-30T10:00:00Z", []string{"1994-12-31T10:00:00Z"}},
 		{"Berlin at the end of a leap year", "Europe/Berlin", Hour, "2040-12-31T20:30:00Z", "2040-12-31T23:30:00Z", []string{"2040-12-31T21:00:00Z", "2040-12-31T22:00:00Z", "2040-12-31T23:00:00Z"}},
+		{"Pyongyang skips half an hour at half past", "Asia/Pyongyang", Hour, "2018-05-04T14:00:00Z", "2018-05-04T16:30:00Z", []string{"2018-05-04T14:30:00Z", "2018-05-04T15:00:00Z", "2018-05-04T16:00:00Z"}},
 		{"Amman has midnight twice", "Asia/Amman", Day, "2021-10-27T21:00:00Z", "2021-10-29T22:00:00Z", []string{"2021-10-28T21:00:00Z"}},
 		{"Havana has midnight twice", "America/Havana", Day, "2026-10-31T04:00:00Z", "2026-11-02T05:00:00Z", []string{"2026-11-01T04:00:00Z"}},
 		{"Cairo skips midnight", "Africa/Cairo", Day, "2026-04-22T22:00:00Z", "2026-04-24T21:00:00Z", []string{"2026-04-23T22:00:00Z"}},

@@ -35,6 +35,11 @@ type Reader struct {
 // NewReader returns a Reader on a connection or pool; now is the clock that running spans are counted up to.
 func NewReader(conn db.DBTX, now func() time.Time) *Reader { return &Reader{q: db.New(conn), now: now} }
 
+// At returns a Reader whose clock stands still, for answers that speak of now more than once.
+func (r *Reader) At(now time.Time) *Reader {
+	return &Reader{q: r.q, now: func() time.Time { return now }}
+}
+
 // Range is a half-open range of time: [From, To).
 type Range struct{ From, To time.Time }
 

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -16,7 +17,9 @@ import (
 const (
 	drainPause  = 200 * time.Millisecond // between looks at the spool, and tries of a database that is away
 	drainEvents = 1000                   // at once
-	drainBound  = 10 * time.Second       // for so many
+	drainBound  = 10 * time.Second       // for so many, and longer each time that it was not enough
+	drainLimit  = 2 * time.Minute        // of that
+	drainTold   = time.Minute            // between reports that it does not succeed
 )
 
 // drain moves what is in the spool to the database, oldest first, and finds out when a database that was away is back. A
@@ -25,15 +28,17 @@ const (
 func (w *Writer) drain(ctx context.Context, prepare func(context.Context) error) {
 	defer w.ended.Done()
 	store := NewStore(w.pool)
-	last := ""
+	var told time.Time
+	w.patience = drainBound
 	for ctx.Err() == nil {
-		now := ""
-		if err := w.drainOnce(ctx, store, &prepare); err != nil && ctx.Err() == nil {
-			if now = err.Error(); now != last { // not five times a second
-				w.log.Warn("the spool has to wait", "error", err)
-			}
+		err := w.drainOnce(ctx, store, &prepare)
+		if errors.Is(err, context.DeadlineExceeded) {
+			w.patience = min(2*w.patience, drainLimit) // a database that is slow must not keep the spool for ever
 		}
-		last = now
+		if err != nil && ctx.Err() == nil && time.Since(told) > drainTold {
+			w.log.Warn("the spool has to wait", "error", err)
+			told = time.Now()
+		}
 		select {
 		case <-time.After(drainPause):
 		case <-ctx.Done():
@@ -91,6 +96,7 @@ func (w *Writer) empty(ctx context.Context, store *Store, from *spool.Spool) (dr
 				return drained, err
 			}
 			w.away.Store(false)
+			w.patience = drainBound
 			drained += len(some)
 			w.meter.Drained(len(some))
 		}
@@ -108,7 +114,7 @@ func (w *Writer) empty(ctx context.Context, store *Store, from *spool.Spool) (dr
 
 // move writes events; one that the database refuses goes to the quarantine instead of holding up all others.
 func (w *Writer) move(ctx context.Context, store *Store, events []presence.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, drainBound)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	err := store.Write(ctx, events)
 	if !refusesData(err) {
@@ -130,7 +136,7 @@ func (w *Writer) move(ctx context.Context, store *Store, events []presence.Event
 }
 
 func (w *Writer) moveRefused(ctx context.Context, r Refused) error {
-	ctx, cancel := context.WithTimeout(ctx, drainBound)
+	ctx, cancel := context.WithTimeout(ctx, w.patience)
 	defer cancel()
 	return addQuarantine(ctx, db.New(w.pool), r)
 }

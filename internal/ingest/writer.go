@@ -60,6 +60,8 @@ type Writer struct {
 	wake  chan struct{} // has room for the one signal that each batch gives
 	stop  context.CancelFunc
 	ended sync.WaitGroup
+
+	patience time.Duration // of the drain, whose goroutine alone uses it
 }
 
 type batch struct {

@@ -50,13 +50,11 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 
 // ServeHTTP answers with the problem.
 func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(p)
-	if err != nil {
-		panic(err) // strings and an integer
-	}
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n'))
+	body := json.NewEncoder(w)
+	body.SetEscapeHTML(false)
+	_ = body.Encode(p) // the client may be gone
 }
 
 // NotFound answers for paths that do not exist.

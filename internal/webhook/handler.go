@@ -69,8 +69,7 @@ func (rc *Receiver) zapi(w http.ResponseWriter, r *http.Request) {
 	event, err := gateway.DecodeZAPI(body)
 	var ignored *gateway.IgnoredError
 	if errors.As(err, &ignored) {
-		rc.meter.Ignored.Inc()
-		answer(w, map[string]string{"ignored": ignored.Type})
+		rc.ignore(w, ignored.Type)
 		return
 	}
 	if err != nil {
@@ -85,6 +84,11 @@ func (rc *Receiver) zapi(w http.ResponseWriter, r *http.Request) {
 	answer(w, map[string]string{"id": presence.EventID(event.ReceivedAt, event.Seq)})
 }
 
+func (rc *Receiver) ignore(w http.ResponseWriter, kind string) {
+	rc.meter.Ignored.Inc()
+	answer(w, map[string]string{"ignored": kind})
+}
+
 // refusal is why a callback of a known sender is not taken.
 type refusal struct {
 	reason  string // a word for the metrics
@@ -92,8 +96,13 @@ type refusal struct {
 }
 
 // refuse answers that a callback is not taken, once it is kept in quarantine: the sender may never send it again, and a
-// later version may understand it.
+// later version may understand it. One of another type is none of our business, whatever is wrong with it: it may be a
+// message, and those are not kept.
 func (rc *Receiver) refuse(w http.ResponseWriter, r *http.Request, receivedAt time.Time, body []byte, why *refusal) {
+	if kind := gateway.TypeZAPI(body); kind != "" && kind != gateway.PresenceZAPI {
+		rc.ignore(w, kind)
+		return
+	}
 	rc.meter.Refuse(why.reason)
 	ctx := context.WithoutCancel(r.Context()) // who breaks off has gone already
 	if err := rc.writer.Quarantine(ctx, ingest.Refused{
