@@ -35,6 +35,7 @@ type load struct {
 	targets []*service
 	pace    time.Duration // a connection waits for up to twice as long between requests
 	pad     int           // bytes by which an event is larger
+	known   bool          // there are no new contacts in it after a while
 
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -109,7 +110,7 @@ func (l *load) work(ctx context.Context, address string) {
 // send sends one event. The error says that the connection is of no more use.
 func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error {
 	n := lastNumber.Add(1)
-	sent := letter{event: newEvent(n, l.pad)}
+	sent := letter{event: l.newEvent(n)}
 	req, err := simulate.Request(context.Background(), "http://"+address+"/webhooks/zapi", "", sent.event)
 	if err != nil {
 		return err
@@ -163,13 +164,17 @@ func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error 
 
 // newEvent makes up the event of a number. Its unknown fields are written in ways that JSON allows and nobody would choose,
 // so that one that takes two ways to the database is only alike if neither changes a byte.
-func newEvent(n int64, pad int) presence.Event {
+func (l *load) newEvent(n int64) presence.Event {
 	extra := fmt.Appendf(nil, `{"n":%d,"text":"caf\u00e9 \/ \"%d\"","list":[2.50,1E2,{}]`, n, n)
-	if pad > 0 {
-		extra = fmt.Appendf(extra, `,"pad":"%s"`, strings.Repeat("x", pad))
+	if l.pad > 0 {
+		extra = fmt.Appendf(extra, `,"pad":"%s"`, strings.Repeat("x", l.pad))
+	}
+	phone := n * 7919 % 31
+	if n%100 == 0 && !l.known {
+		phone = n // of whom nobody has heard
 	}
 	return presence.Event{
-		InstanceID: fmt.Sprintf("instance-%d", n%3), Phone: fmt.Sprintf("55449%08d", n*7919%31),
+		InstanceID: fmt.Sprintf("instance-%d", n%3), Phone: fmt.Sprintf("55449%08d", phone),
 		Status: presence.Statuses()[n%5], Extra: append(extra, '}'),
 	}
 }

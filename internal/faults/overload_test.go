@@ -15,11 +15,11 @@ func TestOverload(t *testing.T) {
 	d := newDatabase(t, p)
 	s := newService(t, p, d.url())
 	l := (&load{pad: 20_000}).start(t, 500, s)
-	l.during(2000)
+	l.during(1000)
 	d.freeze()
 	spooledDuring(t, s, 1000)
 	d.thaw()
-	l.during(2000)
+	l.during(1000)
 	l.count(overload, d)
 	if m := s.peakMemory(); m > mostMemory {
 		t.Errorf("the service took %d MiB of memory", m>>20)

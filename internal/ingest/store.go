@@ -31,6 +31,7 @@ type contact struct{ instanceID, phone string }
 type Store struct {
 	pool  *pgxpool.Pool
 	known map[contact]int32
+	conns int64 // how many connections the pool had made when known was begun
 	rows  db.InsertEventsParams
 
 	overlapping bool // the last merge found that some events were stored
@@ -51,8 +52,12 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		}
 		// Either this is such a second call, or a key is taken by an event from elsewhere. Most likely it is the first, and
 		// then each event is to keep its key; Merge finds another one for those of the second.
-		written, err := s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
-			return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams(s.rows))
+		var written int64
+		err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
+			written, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
+				return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams(s.rows))
+			})
+			return err
 		})
 		if err != nil || written == int64(len(events)) {
 			return err
@@ -63,12 +68,26 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 }
 
 func (s *Store) insert(ctx context.Context, events []presence.Event) error {
-	if s.allKnown(events) {
-		s.fill(events)
-		return db.New(s.pool).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
-	}
-	_, err := s.inTx(ctx, events, func(q *db.Queries) (int64, error) { return 0, q.InsertEvents(ctx, s.rows) })
-	return err
+	return s.withConn(ctx, func(conn *pgxpool.Conn) error {
+		if s.allKnown(events) {
+			s.fill(events)
+			return db.New(conn).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
+		}
+		_, err := s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) { return 0, q.InsertEvents(ctx, s.rows) })
+		return err
+	})
+}
+
+// withConn forgets the contacts when a connection was made anew: it may lead to another server, a standby that took over
+// without the last transactions, where their numbers stand for others or for nobody.
+func (s *Store) withConn(ctx context.Context, do func(*pgxpool.Conn) error) error {
+	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if made := s.pool.Stat().NewConnsCount(); made != s.conns {
+			clear(s.known)
+			s.conns = made
+		}
+		return do(conn)
+	})
 }
 
 // isTaken says of an error that a key is taken.
@@ -122,14 +141,18 @@ func number(events []presence.Event) error {
 	return nil
 }
 
-func (s *Store) merge(ctx context.Context, events []presence.Event) (int64, error) {
-	return s.inTx(ctx, events, func(q *db.Queries) (int64, error) {
-		r := s.rows
-		return q.MergeEvents(ctx, db.MergeEventsParams{
-			ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
-			LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+func (s *Store) merge(ctx context.Context, events []presence.Event) (added int64, err error) {
+	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
+		added, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
+			r := s.rows
+			return q.MergeEvents(ctx, db.MergeEventsParams{
+				ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
+				LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+			})
 		})
+		return err
 	})
+	return added, err
 }
 
 // withPartitions makes the partitions that do says are missing, and does it again.
@@ -150,10 +173,12 @@ func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do 
 }
 
 // inTx adds the contacts that are new and writes, all in one transaction. A contact is remembered only once committed.
-func (s *Store) inTx(ctx context.Context, events []presence.Event, write func(*db.Queries) (int64, error)) (int64, error) {
+func (s *Store) inTx(
+	ctx context.Context, conn *pgxpool.Conn, events []presence.Event, write func(*db.Queries) (int64, error),
+) (int64, error) {
 	var n int64
 	unknown := s.unknown(events)
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		if err := s.addContacts(ctx, q, unknown); err != nil {
 			return fmt.Errorf("adding contacts: %w", err)

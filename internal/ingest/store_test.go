@@ -162,6 +162,9 @@ func TestMergingKeepsTheOrderOfTies(t *testing.T) {
 	want(t, pool, "[abac]")
 	merge(t, s, 1, event(b, noon, 0), event(a, noon, 0), event(b, noon, 0)) // one more of b than there was
 	want(t, pool, "[abacb]")
+	merge(t, s, 3, event(a, noon, 0), event(a, noon, 0), event(b, noon, 0), event(b, noon, 0), event(c, noon, 0),
+		event(c, noon, 0), event(b, noon, 0), event(a, noon, 0))
+	want(t, pool, "[abacbcba]")
 }
 
 func TestEventsThatAreAlikeAreStoredAsOftenAsTheyCame(t *testing.T) {
@@ -188,17 +191,20 @@ func TestMergingFindsWhatTheReceiverStored(t *testing.T) {
 func TestManyMayAddTheSameContactsAtOnce(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	const stores, rounds, contacts = 4, 8, 60
-	var wg sync.WaitGroup
-	for n := range stores {
-		wg.Go(func() {
-			s := ingest.NewStore(pool)
-			for round := range rounds {
+	const stores, rounds, contacts = 4, 6, 500
+	all := make([]*ingest.Store, stores)
+	for n := range all {
+		all[n] = ingest.NewStore(pool)
+	}
+	for round := range rounds { // in the first the instances are new too
+		var wg sync.WaitGroup
+		for n, s := range all {
+			wg.Go(func() {
 				var batch []presence.Event
 				for k := range contacts {
 					k = (k*7 + n*13) % contacts // each in another order
 					batch = append(batch, presence.Event{
-						InstanceID: fmt.Sprintf("i%d.%d", round, k%5), Phone: fmt.Sprint(k), Status: a,
+						InstanceID: fmt.Sprint("i", k%5), Phone: fmt.Sprint(round, k), Status: a,
 						ReceivedAt: noon.Add(time.Duration(n) * time.Second),
 					})
 				}
@@ -211,14 +217,14 @@ func TestManyMayAddTheSameContactsAtOnce(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			}
-		})
+			})
+		}
+		wg.Wait()
 	}
-	wg.Wait()
 	var instances, phones, events int
 	err := pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM instances), (SELECT count(*) FROM contacts), (SELECT count(*) FROM events)").
 		Scan(&instances, &phones, &events)
-	if err != nil || instances != 5*rounds || phones != contacts*rounds || events != stores*contacts*rounds {
+	if err != nil || instances != 5 || phones != contacts*rounds || events != stores*contacts*rounds {
 		t.Errorf("%d instances, %d contacts, %d events (%v)", instances, phones, events, err)
 	}
 }
