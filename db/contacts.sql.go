@@ -42,9 +42,9 @@ const allContacts = `-- name: AllContacts :many
 SELECT c.id, i.name AS instance, c.phone
 FROM contacts AS c
 INNER JOIN instances AS i ON i.id = c.instance_id
-WHERE (i.name = $1 OR $1 = '') AND c.id > $2
-ORDER BY c.id
-LIMIT $3
+WHERE (i.name = $1 OR $1 = '') AND (i.name, c.phone) > ($2::text, $3::text)
+ORDER BY i.name, c.phone
+LIMIT $4
 `
 
 type AllContactsRow struct {
@@ -53,8 +53,13 @@ type AllContactsRow struct {
 	Phone    string
 }
 
-func (q *Queries) AllContacts(ctx context.Context, instance string, afterID int32, maxRows int32) ([]AllContactsRow, error) {
-	rows, err := q.db.Query(ctx, allContacts, instance, afterID, maxRows)
+func (q *Queries) AllContacts(ctx context.Context, instance string, afterInstance string, afterPhone string, maxRows int32) ([]AllContactsRow, error) {
+	rows, err := q.db.Query(ctx, allContacts,
+		instance,
+		afterInstance,
+		afterPhone,
+		maxRows,
+	)
 	if err != nil {
 		return nil, err
 	}

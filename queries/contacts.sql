@@ -102,6 +102,6 @@ WHERE c.instance_id = @instance_id AND e.received_at >= @range_start AND e.recei
 SELECT c.id, i.name AS instance, c.phone
 FROM contacts AS c
 INNER JOIN instances AS i ON i.id = c.instance_id
-WHERE (i.name = @instance OR @instance = '') AND c.id > @after_id
-ORDER BY c.id
+WHERE (i.name = @instance OR @instance = '') AND (i.name, c.phone) > (@after_instance::text, @after_phone::text)
+ORDER BY i.name, c.phone
 LIMIT @max_rows;

@@ -23,6 +23,26 @@ SELECT
     nullif(unnest(@extras::text []), '')::json
 ON CONFLICT DO NOTHING;
 
+-- name: AnyStored :one
+-- Whether a contact of a batch has an event between its first and its last one there, as it has none in most batches of
+-- an import. LIMIT keeps the planner from reading all events.
+SELECT
+    EXISTS (
+        SELECT FROM (
+            SELECT r.contact_id, min(r.received_at) AS first_at, max(r.received_at) AS last_at
+            FROM (
+                SELECT unnest(@contact_ids::integer []) AS contact_id, unnest(@received_ats::timestamptz []) AS received_at
+            ) AS r
+            GROUP BY r.contact_id
+        ) AS k
+        CROSS JOIN LATERAL (
+            SELECT e.contact_id
+            FROM events AS e
+            WHERE e.contact_id = k.contact_id AND e.received_at >= k.first_at AND e.received_at <= k.last_at
+            LIMIT 1
+        ) AS stored
+    );
+
 -- name: MergeEvents :execrows
 -- Adds those events of a batch that are not stored yet, whatever their seq: an event is stored if one is that has the
 -- same contact, received_at, status, last_seen and extra; of n alike in the batch, n are to be stored. The others come

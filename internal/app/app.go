@@ -119,7 +119,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 
 // Check refuses a configuration that would serve strangers without a secret.
 func (c Config) Check() error {
-	if len(c.WebhookTokens) > 0 && len(c.APITokens) > 0 {
+	if !secret.NewSet(c.WebhookTokens).Empty() && !secret.NewSet(c.APITokens).Empty() {
 		return nil
 	}
 	host, _, err := net.SplitHostPort(c.Listen)

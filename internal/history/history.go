@@ -172,17 +172,17 @@ func (r *Reader) AllEvents(ctx context.Context, instanceID string, in Range) ite
 				return
 			}
 		}
-		var last int32
+		var last contactRef
 		for more := true; more; {
-			contacts, err := r.q.AllContacts(ctx, instanceID, last, pageRows)
+			contacts, err := r.q.AllContacts(ctx, instanceID, last.instanceID, last.phone, pageRows)
 			if err != nil {
 				yield(presence.Event{}, err)
 				return
 			}
 			more = len(contacts) == pageRows
 			for _, c := range contacts {
-				last = c.ID
-				if !r.yieldEvents(ctx, contactRef{c.ID, c.Instance, c.Phone}, in, yield) {
+				last = contactRef{c.ID, c.Instance, c.Phone}
+				if !r.yieldEvents(ctx, last, in, yield) {
 					return
 				}
 			}

@@ -33,8 +33,6 @@ type Store struct {
 	known map[contact]int32
 	conns int64 // how many connections the pool had made when known was begun
 	rows  db.InsertEventsParams
-
-	overlapping bool // the last merge found that some events were stored
 }
 
 // NewStore returns a Store that writes through pool.
@@ -100,23 +98,18 @@ func isTaken(err error) bool {
 // stored if they are alike in all but Seq, which is given anew: events of one contact and ReceivedAt keep their order here.
 // The slice itself is put in another order.
 func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
+	if err := number(events); err != nil {
+		return 0, err
+	}
+	// Rows of a contact side by side let its index pages fill up instead of being left half empty.
+	slices.SortStableFunc(events, func(a, b presence.Event) int {
+		return cmp.Or(strings.Compare(a.InstanceID, b.InstanceID), strings.Compare(a.Phone, b.Phone))
+	})
 	err = s.withPartitions(ctx, events, func() error {
-		// Most of what is merged is new altogether, and then a plain insert does, which is twice as fast.
-		if !s.overlapping {
-			if err := number(events); err != nil {
-				return err
-			}
-			// Rows of a contact side by side let its index pages fill up instead of being left half empty.
-			slices.SortStableFunc(events, func(a, b presence.Event) int {
-				return cmp.Or(strings.Compare(a.InstanceID, b.InstanceID), strings.Compare(a.Phone, b.Phone))
-			})
-			if err := s.insert(ctx, events); !isTaken(err) {
-				added = int64(len(events))
-				return err
-			}
-		}
 		added, err = s.merge(ctx, events)
-		s.overlapping = added < int64(len(events))
+		if isTaken(err) { // by a transaction that came in between
+			added, err = s.merge(ctx, events)
+		}
 		return err
 	})
 	return added, err
@@ -145,6 +138,13 @@ func (s *Store) merge(ctx context.Context, events []presence.Event) (added int64
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		added, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
 			r := s.rows
+			// Most of what is merged is new altogether, and then a plain insert does, which is much faster.
+			if stored, err := q.AnyStored(ctx, r.ContactIds, r.ReceivedAts); err != nil || !stored {
+				if err == nil {
+					err = q.InsertEvents(ctx, r)
+				}
+				return int64(len(events)), err
+			}
 			return q.MergeEvents(ctx, db.MergeEventsParams{
 				ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
 				LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,

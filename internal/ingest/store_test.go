@@ -179,7 +179,6 @@ func TestEventsThatAreAlikeAreStoredAsOftenAsTheyCame(t *testing.T) {
 }
 
 func TestMergingFindsWhatTheReceiverStored(t *testing.T) {
-	t.Skip("known to fail: Merge looks for seqs that are taken only, and the receiver gives others")
 	t.Parallel()
 	pool := pgtest.New(t)
 	s := ingest.NewStore(pool)
