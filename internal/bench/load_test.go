@@ -111,9 +111,9 @@ func TestErrorsAreCounted(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		case 1:
 			w.Header().Set("Retry-After", "5")
-			http.Error(w, "come again", 503)
+			http.Error(w, "come again", http.StatusServiceUnavailable)
 		case 2:
-			http.Error(w, "who are you", 401)
+			http.Error(w, "who are you", http.StatusUnauthorized)
 		case 3:
 			fmt.Fprint(w, `{"ignored":"ReceivedCallback"}`)
 		case 4:
