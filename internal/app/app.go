@@ -83,7 +83,14 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	spooled := a.openSpool(c)
 	meter := metrics.New()
-	prepare := func(ctx context.Context) error { return postgres.Up(ctx, writePool) }
+	prepare := func(ctx context.Context) error {
+		answer, cancel := context.WithTimeout(ctx, 2*commitBound)
+		defer cancel()
+		if err := writePool.Ping(answer); err != nil { // migrating may take long, but not the first answer
+			return err
+		}
+		return postgres.Up(ctx, writePool)
+	}
 	if err := prepare(ctx); err == nil {
 		prepare = nil
 	} else if spooled == nil || !postgres.IsAway(err) {
