@@ -75,7 +75,7 @@ func refusesBadCallbacks(t *testing.T, s *service) {
 			{"duplicate unknown field", with("lastSeen", `null,"x":1,"x":2`), 400, "body"},
 			{"duplicate escaped", with("phone", `"1","\u0070hone":"2"`), 400, "body"},
 			{"duplicate deep inside", with("lastSeen", `null,"x":[{"a":1,"a":2}]`), 400, "body"},
-			{"nested too deep", nested(64), 422, "body.body"},
+			{"nested too deep", nested(64), 422, "body"},
 			{"nested far too deep", nested(30000), 400, "body"},
 
 			{"type missing", with("type", ""), 422, "body.type"},
