@@ -78,34 +78,6 @@ func (q *Queries) AllContacts(ctx context.Context, instance string, afterInstanc
 	return items, nil
 }
 
-const contactsHeard = `-- name: ContactsHeard :many
-SELECT DISTINCT e.contact_id
-FROM events AS e
-INNER JOIN contacts AS c ON c.id = e.contact_id
-WHERE c.instance_id = $1 AND e.received_at >= $2 AND e.received_at < $3
-`
-
-// The contacts of an instance that were heard of in a range of time.
-func (q *Queries) ContactsHeard(ctx context.Context, instanceID int32, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz) ([]int32, error) {
-	rows, err := q.db.Query(ctx, contactsHeard, instanceID, rangeStart, rangeEnd)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int32
-	for rows.Next() {
-		var contact_id int32
-		if err := rows.Scan(&contact_id); err != nil {
-			return nil, err
-		}
-		items = append(items, contact_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const findContact = `-- name: FindContact :one
 SELECT c.id
 FROM contacts AS c

@@ -161,7 +161,7 @@ func (q *Queries) EventsDescending(ctx context.Context, arg EventsDescendingPara
 	return items, nil
 }
 
-const insertEvents = `-- name: InsertEvents :exec
+const insertEvents = `-- name: InsertEvents :execrows
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 SELECT
     unnest($1::integer []),
@@ -170,6 +170,7 @@ SELECT
     unnest($4::smallint []),
     nullif(unnest($5::bigint []), $6::bigint),
     nullif(unnest($7::text []), '')::json
+WHERE (SELECT rolled_until FROM rollup_state) < $8::timestamptz
 `
 
 type InsertEventsParams struct {
@@ -180,12 +181,15 @@ type InsertEventsParams struct {
 	LastSeens   []int64
 	NoLastSeen  int64
 	Extras      []string
+	Oldest      pgtype.Timestamptz
 }
 
 // Takes columns, because one statement for a whole batch is what makes the receiver fast.
 // NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and ” in extras mean NULL.
-func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
-	_, err := q.db.Exec(ctx, insertEvents,
+// Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
+// Who calls mark_stale gives 'infinity'.
+func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertEvents,
 		arg.ContactIds,
 		arg.ReceivedAts,
 		arg.Seqs,
@@ -193,8 +197,12 @@ func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) erro
 		arg.LastSeens,
 		arg.NoLastSeen,
 		arg.Extras,
+		arg.Oldest,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const insertMissingEvents = `-- name: InsertMissingEvents :execrows
@@ -243,6 +251,15 @@ SELECT make_events_partition($1::date)
 
 func (q *Queries) MakeEventsPartition(ctx context.Context, month pgtype.Date) error {
 	_, err := q.db.Exec(ctx, makeEventsPartition, month)
+	return err
+}
+
+const markStale = `-- name: MarkStale :exec
+SELECT mark_stale($1::integer [], $2::timestamptz [])
+`
+
+func (q *Queries) MarkStale(ctx context.Context, contactIds []int32, receivedAts []pgtype.Timestamptz) error {
+	_, err := q.db.Exec(ctx, markStale, contactIds, receivedAts)
 	return err
 }
 

@@ -25,6 +25,7 @@ CREATE TABLE rollups (
     micros bigint NOT NULL,
     confirmed_micros bigint NOT NULL,
     instance_id integer NOT NULL REFERENCES instances,
+    starts integer NOT NULL,
     measure text NOT NULL,
     contact_ids integer [] NOT NULL,
     inside integer [] NOT NULL,
@@ -34,6 +35,7 @@ CREATE TABLE rollups (
 );
 COMMENT ON COLUMN rollups.measure IS 'typing, recording or inChat';
 COMMENT ON COLUMN rollups.micros IS 'how many microseconds of the stretches lie in the slot: the sum of inside';
+COMMENT ON COLUMN rollups.starts IS 'how many of the stretches start in the slot';
 COMMENT ON COLUMN rollups.contact_ids IS 'whose parts they are, one element for each part';
 COMMENT ON COLUMN rollups.inside IS 'how many microseconds of each stretch lie in the slot';
 COMMENT ON COLUMN rollups.confirmed_inside IS 'how many of them events vouch for';
@@ -140,8 +142,25 @@ RETURN (
 );
 -- +goose StatementEnd
 
--- An instance's ended slots in [range_start, range_end) whose rollups cannot be read, as few ranges as possible; the last
--- one has no end.
+-- Moves the end of what is rolled up to the slot of a moment. What is new is stale until it is rolled up.
+-- +goose StatementBegin
+CREATE FUNCTION advance_rollups(moment timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM FROM rollup_state FOR UPDATE;
+    INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
+    SELECT i.id, f.from_slot, slot_of(moment)
+    FROM rollup_state AS s
+    CROSS JOIN instances AS i
+    CROSS JOIN LATERAL (SELECT greatest(first_slot(), s.rolled_until) AS from_slot) AS f
+    WHERE f.from_slot < slot_of(moment);
+    UPDATE rollup_state SET rolled_until = slot_of(moment) WHERE rolled_until < slot_of(moment);
+END
+$$;
+-- +goose StatementEnd
+
+-- An instance's ended slots from range_start on whose rollups cannot be read, as few ranges as possible; the last one has
+-- no end.
 -- +goose StatementBegin
 CREATE FUNCTION not_rolled_up(instance integer, range_start timestamptz)
 RETURNS TABLE (from_slot timestamptz, until_slot timestamptz)
@@ -174,7 +193,36 @@ GROUP BY island
 $$;
 -- +goose StatementEnd
 
--- An instance's stretches that end after ended_after, up to ended_until; with 'infinity' also those that run. Whole.
+-- The stretches of all contacts of an instance that overlap [range_start, range_end), whole; see stretches(). Only
+-- contacts with an event since shortly before the range can have one there.
+-- +goose StatementBegin
+CREATE FUNCTION instance_stretches(
+    instance integer, range_start timestamptz, range_end timestamptz, now timestamptz
+)
+RETURNS TABLE (
+    contact_id integer,
+    measure text,
+    started_at timestamptz,
+    ended_at timestamptz,
+    until timestamptz,
+    confirmed_until timestamptz
+)
+LANGUAGE sql STABLE AS $$
+SELECT heard.contact_id, s.measure, s.started_at, s.ended_at, s.until, s.confirmed_until
+FROM (
+    SELECT DISTINCT e.contact_id
+    FROM events AS e
+    INNER JOIN contacts AS c ON c.id = e.contact_id
+    WHERE
+        c.instance_id = instance
+        AND e.received_at >= range_start - (SELECT r.reach FROM reaches AS r WHERE r.instance_id = instance)
+        AND e.received_at < range_end
+) AS heard
+CROSS JOIN LATERAL stretches(heard.contact_id, range_start, range_end, now) AS s
+$$;
+-- +goose StatementEnd
+
+-- Those that end after ended_after, up to ended_until; with 'infinity' also those that run.
 -- +goose StatementBegin
 CREATE FUNCTION stretches_ended(
     instance integer, ended_after timestamptz, ended_until timestamptz, now timestamptz
@@ -183,21 +231,13 @@ RETURNS TABLE (
     contact_id integer,
     measure text,
     started_at timestamptz,
+    ended_at timestamptz,
     until timestamptz,
     confirmed_until timestamptz
 )
 LANGUAGE sql STABLE AS $$
-SELECT heard.contact_id, s.measure, s.started_at, s.until, s.confirmed_until
-FROM (
-    SELECT DISTINCT e.contact_id
-    FROM events AS e
-    INNER JOIN contacts AS c ON c.id = e.contact_id
-    WHERE
-        c.instance_id = instance
-        AND e.received_at >= ended_after - (SELECT r.reach FROM reaches AS r WHERE r.instance_id = instance)
-        AND e.received_at <= ended_until
-) AS heard
-CROSS JOIN LATERAL stretches(heard.contact_id, ended_after, ended_until + interval '1 microsecond', now) AS s
+SELECT *
+FROM instance_stretches(instance, ended_after, ended_until + interval '1 microsecond', now) AS s
 WHERE coalesce(s.ended_at, 'infinity') > ended_after AND coalesce(s.ended_at, 'infinity') <= ended_until
 $$;
 -- +goose StatementEnd
@@ -211,7 +251,7 @@ BEGIN
     WHERE instance_id = instance AND slot < p_until AND ended_slot >= p_from AND ended_slot < p_until;
 
     INSERT INTO rollups (
-        instance_id, slot, ended_slot, measure, micros, confirmed_micros, contact_ids, inside, confirmed_inside, lengths
+        instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, contact_ids, inside, confirmed_inside, lengths
     )
     SELECT
         instance,
@@ -220,6 +260,7 @@ BEGIN
         measure,
         sum(inside),
         sum(confirmed_inside),
+        count(*) FILTER (WHERE slot = first_slot),
         array_agg(contact_id),
         array_agg(inside::integer),
         array_agg(confirmed_inside::integer),
@@ -266,7 +307,7 @@ RETURN (extract(EPOCH FROM length) * 1000000)::bigint;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION roll_up, stretches_ended, not_rolled_up, mark_all_stale, mark_stale, first_slot, micros_of, slot_of;
+DROP FUNCTION roll_up, advance_rollups, stretches_ended, instance_stretches, not_rolled_up, mark_all_stale, mark_stale, first_slot, micros_of, slot_of;
 DROP VIEW reaches;
 DROP TABLE rollup_stale, rollup_state, rollups;
 ALTER TABLE instances DROP COLUMN time_zone, DROP COLUMN retention, DROP COLUMN rollup_retention, DROP COLUMN events_from;

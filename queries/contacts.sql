@@ -91,13 +91,6 @@ WHERE
 ORDER BY c.phone
 LIMIT @max_rows;
 
--- name: ContactsHeard :many
--- The contacts of an instance that were heard of in a range of time.
-SELECT DISTINCT e.contact_id
-FROM events AS e
-INNER JOIN contacts AS c ON c.id = e.contact_id
-WHERE c.instance_id = @instance_id AND e.received_at >= @range_start AND e.received_at < @range_end;
-
 -- name: AllContacts :many
 SELECT c.id, i.name AS instance, c.phone
 FROM contacts AS c

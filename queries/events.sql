@@ -1,6 +1,8 @@
--- name: InsertEvents :exec
+-- name: InsertEvents :execrows
 -- Takes columns, because one statement for a whole batch is what makes the receiver fast.
 -- NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and '' in extras mean NULL.
+-- Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
+-- Who calls mark_stale gives 'infinity'.
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 SELECT
     unnest(@contact_ids::integer []),
@@ -8,7 +10,8 @@ SELECT
     unnest(@seqs::smallint []),
     unnest(@statuses::smallint []),
     nullif(unnest(@last_seens::bigint []), @no_last_seen::bigint),
-    nullif(unnest(@extras::text []), '')::json;
+    nullif(unnest(@extras::text []), '')::json
+WHERE (SELECT rolled_until FROM rollup_state) < sqlc.arg(oldest)::timestamptz;
 
 -- name: InsertMissingEvents :execrows
 -- The same for a batch of which some may be stored: a row whose key is taken is left out. It waits for a transaction that
@@ -91,6 +94,9 @@ SELECT
     extra::json
 FROM missing
 ORDER BY place;
+
+-- name: MarkStale :exec
+SELECT mark_stale(@contact_ids::integer [], @received_ats::timestamptz []);
 
 -- name: EventsAscending :many
 SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra

@@ -31,7 +31,7 @@ func Export(
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, pool, snapshot, func(tx pgx.Tx) error {
 		var line []byte
-		for e, err := range history.NewReader(tx, time.Now).AllEvents(ctx, what.InstanceID, what.Range) {
+		for e, err := range history.NewReader(tx.Conn(), time.Now).AllEvents(ctx, what.InstanceID, what.Range) {
 			if err != nil {
 				return err
 			}

@@ -2,10 +2,7 @@ package history
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -27,77 +24,144 @@ func (r *Reader) ContactDurations(ctx context.Context, instanceID, phone string,
 	if err != nil {
 		return Sums{}, err
 	}
-	return r.durations(ctx, []int32{id}, over)
+	t, err := newTallies(over)
+	if err != nil {
+		return Sums{}, err
+	}
+	rows, err := r.q.ContactStretches(ctx, id, db.Time(over.From), db.Time(over.To), db.Time(r.now()))
+	if err != nil {
+		return Sums{}, err
+	}
+	for _, row := range rows {
+		t.add(stretchOf(db.InstanceStretchesRow{
+			Measure: row.Measure, StartedAt: row.StartedAt, Until: row.Until, ConfirmedUntil: row.ConfirmedUntil,
+		}), over.Range)
+	}
+	return t.sums(over), nil
 }
 
 // InstanceDurations is ContactDurations over all contacts of an instance.
 func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over Calendar) (Sums, error) {
-	id, err := r.instance(ctx, instanceID)
+	t, err := newTallies(over)
 	if err != nil {
 		return Sums{}, err
 	}
-	longest, err := r.q.LongestTimeouts(ctx)
+	err = r.instanceParts(ctx, instanceID, over.Range, t.add, func(q *db.Queries, id int32, in Range) error {
+		rows, err := q.RolledSums(ctx, id, db.Time(in.From), db.Time(in.To))
+		for _, row := range rows {
+			t.addRolled(row)
+		}
+		return err
+	})
 	if err != nil {
 		return Sums{}, err
 	}
-	// Who was in the chat at the beginning of the range was heard of shortly before.
-	since := over.From.Add(-time.Duration(longest.Presence) * time.Microsecond)
-	contacts, err := r.q.ContactsHeard(ctx, id, db.Time(since), db.Time(over.To))
-	if err != nil {
-		return Sums{}, err
-	}
-	return r.durations(ctx, contacts, over)
+	return t.sums(over), nil
 }
 
-func (r *Reader) durations(ctx context.Context, contacts []int32, over Calendar) (Sums, error) {
+// tallies sums up stretches in the buckets of a calendar and over all of it.
+type tallies struct {
+	bounds  []int64 // of the buckets, µs since 1970
+	total   map[presence.Measure]*tally
+	buckets []map[presence.Measure]*tally
+}
+
+// tally sums up stretches of one measure; all in microseconds.
+type tally struct {
+	inside, confirmed int64
+	lengths           []int64 // of the whole stretches that start here
+}
+
+func newTallies(over Calendar) (*tallies, error) {
 	bounds, err := over.bounds()
 	if err != nil {
-		return Sums{}, err
+		return nil, err
 	}
-	edges := make([]pgtype.Timestamptz, len(bounds))
+	t := &tallies{total: newMeasures()}
 	for i, b := range bounds {
-		edges[i] = db.Time(b)
-	}
-	rows, err := r.q.Durations(ctx, contacts, edges, db.Time(r.now()))
-	if err != nil {
-		return Sums{}, err
-	}
-	d := Sums{
-		From: over.From.UTC(), To: over.To.UTC(), Bucket: over.Bucket, TZ: over.Zone.String(),
-		Buckets: make([]presence.Bucket, len(bounds)-1),
-	}
-	for i := range d.Buckets {
-		d.Buckets[i].Start, d.Buckets[i].End = bounds[i], bounds[i+1]
-	}
-	for _, row := range rows {
-		summary := &d.Total
-		if row.Bucket > 0 {
-			summary = &d.Buckets[row.Bucket-1].Summary
-		}
-		measure, err := measureOf(summary, row.Measure)
-		if err != nil {
-			return Sums{}, err
-		}
-		*measure = presence.Durations{Count: row.Count, Seconds: row.Seconds, ConfirmedSeconds: row.ConfirmedSeconds}
-		if row.Count > 0 {
-			measure.MeanSeconds, measure.MedianSeconds = &row.MeanSeconds, &row.MedianSeconds
-			measure.P90Seconds, measure.MaxSeconds = &row.P90Seconds, &row.MaxSeconds
+		t.bounds = append(t.bounds, b.UnixMicro())
+		if i > 0 {
+			t.buckets = append(t.buckets, newMeasures())
 		}
 	}
-	if over.Bucket == NoBucket {
-		d.Buckets = []presence.Bucket{}
-	}
-	return d, nil
+	return t, nil
 }
 
-func measureOf(s *presence.Summary, name string) (*presence.Durations, error) {
-	switch name {
-	case "typing":
-		return &s.Typing, nil
-	case "recording":
-		return &s.Recording, nil
-	case "inChat":
-		return &s.InChat, nil
-	}
-	return nil, fmt.Errorf("the durations query gave the measure %q", name)
+func newMeasures() map[presence.Measure]*tally {
+	return map[presence.Measure]*tally{presence.MeasureTyping: {}, presence.MeasureRecording: {}, presence.MeasureInChat: {}}
 }
+
+// add adds the part of a stretch that lies within a range.
+func (t *tallies) add(s stretch, within Range) {
+	clip := span{max(within.From.UnixMicro(), t.bounds[0]), min(within.To.UnixMicro(), t.bounds[len(t.bounds)-1])}
+	t.total[s.measure].add(s, clip)
+	last := min(max(s.until-1, s.start), clip.to-1) // one that starts now has no length yet
+	for i := bucketOf(t.bounds, max(s.start, clip.from)); i < len(t.buckets) && t.bounds[i] <= last; i++ {
+		t.buckets[i][s.measure].add(s, span{max(clip.from, t.bounds[i]), min(clip.to, t.bounds[i+1])})
+	}
+}
+
+// addRolled adds what lies in one slot, which no bound of a bucket cuts.
+func (t *tallies) addRolled(r db.RolledSumsRow) {
+	bucket := t.buckets[bucketOf(t.bounds, r.Slot.Time.UnixMicro())]
+	for _, sum := range []*tally{t.total[presence.Measure(r.Measure)], bucket[presence.Measure(r.Measure)]} {
+		sum.inside += r.Micros
+		sum.confirmed += r.ConfirmedMicros
+		for _, length := range r.Lengths {
+			if length > 0 { // it starts here
+				sum.lengths = append(sum.lengths, length)
+			}
+		}
+	}
+}
+
+func (t *tally) add(s stretch, clip span) {
+	t.inside += clip.of(s.start, s.until)
+	t.confirmed += clip.of(s.start, s.confirmedUntil)
+	if s.start >= clip.from && s.start < clip.to {
+		t.lengths = append(t.lengths, s.until-s.start)
+	}
+}
+
+func (t *tallies) sums(over Calendar) Sums {
+	d := Sums{
+		From: over.From.UTC(), To: over.To.UTC(), Bucket: over.Bucket, TZ: over.Zone.String(),
+		Total: summary(t.total), Buckets: []presence.Bucket{},
+	}
+	if over.Bucket == NoBucket {
+		return d
+	}
+	for i, bucket := range t.buckets {
+		d.Buckets = append(d.Buckets, presence.Bucket{
+			Start: time.UnixMicro(t.bounds[i]).UTC(), End: time.UnixMicro(t.bounds[i+1]).UTC(), Summary: summary(bucket),
+		})
+	}
+	return d
+}
+
+func summary(of map[presence.Measure]*tally) presence.Summary {
+	return presence.Summary{
+		Typing:    of[presence.MeasureTyping].durations(),
+		Recording: of[presence.MeasureRecording].durations(),
+		InChat:    of[presence.MeasureInChat].durations(),
+	}
+}
+
+func (t *tally) durations() presence.Durations {
+	d := presence.Durations{
+		Count: int64(len(t.lengths)), Seconds: seconds(float64(t.inside)), ConfirmedSeconds: seconds(float64(t.confirmed)),
+	}
+	if d.Count == 0 {
+		return d
+	}
+	var sum, longest int64
+	for _, length := range t.lengths {
+		sum, longest = sum+length, max(longest, length)
+	}
+	mean, most := seconds(float64(sum)/float64(d.Count)), seconds(float64(longest))
+	median, p90 := seconds(percentile(t.lengths, 0.5)), seconds(percentile(t.lengths, 0.9))
+	d.MeanSeconds, d.MedianSeconds, d.P90Seconds, d.MaxSeconds = &mean, &median, &p90, &most
+	return d
+}
+
+func seconds(micros float64) float64 { return micros / 1e6 }

@@ -28,17 +28,29 @@ func (e *NotFoundError) Error() string {
 
 // Reader answers questions. It may be used by many goroutines.
 type Reader struct {
-	q   *db.Queries
-	now func() time.Time
+	conn Conn
+	q    *db.Queries
+	now  func() time.Time
+}
+
+// Conn is a connection or a pool of them.
+type Conn interface {
+	db.DBTX
+	BeginTx(context.Context, pgx.TxOptions) (pgx.Tx, error)
 }
 
 // NewReader returns a Reader on a connection or pool; now is the clock that running spans are counted up to.
-func NewReader(conn db.DBTX, now func() time.Time) *Reader { return &Reader{q: db.New(conn), now: now} }
+func NewReader(conn Conn, now func() time.Time) *Reader {
+	return &Reader{conn: conn, q: db.New(conn), now: now}
+}
 
 // At returns a Reader whose clock stands still, for answers that speak of now more than once.
 func (r *Reader) At(now time.Time) *Reader {
-	return &Reader{q: r.q, now: func() time.Time { return now }}
+	return &Reader{conn: r.conn, q: r.q, now: func() time.Time { return now }}
 }
+
+// on returns a Reader that reads within a transaction.
+func (r *Reader) on(tx pgx.Tx) *Reader { return &Reader{conn: r.conn, q: db.New(tx), now: r.now} }
 
 // Range is a half-open range of time: [From, To).
 type Range struct{ From, To time.Time }

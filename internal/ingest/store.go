@@ -44,16 +44,21 @@ func NewStore(pool *pgxpool.Pool) *Store {
 // again with the same events when it is not known whether they were committed: what is stored is left alone.
 func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 	return s.withPartitions(ctx, events, func() error {
-		err := s.insert(ctx, events)
-		if !isTaken(err) {
+		written, err := s.insert(ctx, events)
+		if err == nil && written == int64(len(events)) || err != nil && !isTaken(err) {
 			return err
 		}
-		// Either this is such a second call, or a key is taken by an event from elsewhere. Most likely it is the first, and
-		// then each event is to keep its key; Merge finds another one for those of the second.
-		var written int64
+		// Either they come late, or this is such a second call, or a key is taken by an event from elsewhere. Most likely it is
+		// not the last, and then each event is to keep its key; Merge finds another one for those that are.
 		err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 			written, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
-				return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams(s.rows))
+				return s.late(ctx, q, func() (int64, error) {
+					r := s.rows
+					return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
+						ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
+						LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+					})
+				})
 			})
 			return err
 		})
@@ -65,15 +70,27 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 	})
 }
 
-func (s *Store) insert(ctx context.Context, events []presence.Event) error {
-	return s.withConn(ctx, func(conn *pgxpool.Conn) error {
+// insert is for events that come in time and are new: it writes all of them, or none if one comes late.
+func (s *Store) insert(ctx context.Context, events []presence.Event) (written int64, err error) {
+	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		if s.allKnown(events) {
 			s.fill(events)
-			return db.New(conn).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
+			written, err = db.New(conn).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
+			return err
 		}
-		_, err := s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) { return 0, q.InsertEvents(ctx, s.rows) })
+		written, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) { return q.InsertEvents(ctx, s.rows) })
 		return err
 	})
+	return written, err
+}
+
+// late writes events of which some may be older than what is rolled up, and tells those who roll up.
+func (s *Store) late(ctx context.Context, q *db.Queries, write func() (int64, error)) (int64, error) {
+	written, err := write()
+	if err == nil && written > 0 {
+		err = q.MarkStale(ctx, s.rows.ContactIds, s.rows.ReceivedAts)
+	}
+	return written, err
 }
 
 // withConn forgets the contacts when a connection was made anew: it may lead to another server, a standby that took over
@@ -137,17 +154,20 @@ func number(events []presence.Event) error {
 func (s *Store) merge(ctx context.Context, events []presence.Event) (added int64, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		added, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
-			r := s.rows
-			// Most of what is merged is new altogether, and then a plain insert does, which is much faster.
-			if stored, err := q.AnyStored(ctx, r.ContactIds, r.ReceivedAts); err != nil || !stored {
-				if err == nil {
-					err = q.InsertEvents(ctx, r)
+			return s.late(ctx, q, func() (int64, error) {
+				r := s.rows
+				// Most of what is merged is new altogether, and then a plain insert does, which is much faster.
+				if stored, err := q.AnyStored(ctx, r.ContactIds, r.ReceivedAts); err != nil || !stored {
+					if err == nil {
+						r.Oldest = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+						_, err = q.InsertEvents(ctx, r)
+					}
+					return int64(len(events)), err
 				}
-				return int64(len(events)), err
-			}
-			return q.MergeEvents(ctx, db.MergeEventsParams{
-				ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
-				LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+				return q.MergeEvents(ctx, db.MergeEventsParams{
+					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
+					LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
+				})
 			})
 		})
 		return err
@@ -257,8 +277,12 @@ func (s *Store) fill(events []presence.Event) {
 	r := &s.rows
 	r.ContactIds, r.ReceivedAts, r.Seqs = r.ContactIds[:0], r.ReceivedAts[:0], r.Seqs[:0]
 	r.Statuses, r.LastSeens, r.Extras = r.Statuses[:0], r.LastSeens[:0], r.Extras[:0]
+	var oldest time.Time
 	for i := range events {
 		e := &events[i]
+		if i == 0 || e.ReceivedAt.Before(oldest) {
+			oldest = e.ReceivedAt
+		}
 		lastSeen := int64(presence.NoLastSeen)
 		if e.LastSeen != nil {
 			lastSeen = *e.LastSeen
@@ -270,4 +294,5 @@ func (s *Store) fill(events []presence.Event) {
 		r.LastSeens = append(r.LastSeens, lastSeen)
 		r.Extras = append(r.Extras, string(e.Extra))
 	}
+	r.Oldest = db.Time(oldest)
 }

@@ -111,6 +111,33 @@ type Instance struct {
 	LastEventAt  time.Time `json:"lastEventAt"`
 }
 
+// Measure names what durations are measured of.
+type Measure string
+
+const (
+	MeasureTyping    Measure = "typing"    // COMPOSING spans
+	MeasureRecording Measure = "recording" // RECORDING spans
+	MeasureInChat    Measure = "inChat"    // visits: runs of adjoining spans that are not UNAVAILABLE
+)
+
+// Heat is what happened in one hour of the week, over all weeks of a range. Seconds is the time that falls into that hour,
+// Count the stretches that start in it.
+type Heat struct {
+	Weekday          int     `json:"weekday"` // 1 Monday … 7 Sunday
+	Hour             int     `json:"hour"`    // 0 … 23
+	Count            int64   `json:"count"`
+	Seconds          float64 `json:"seconds"`
+	ConfirmedSeconds float64 `json:"confirmedSeconds"`
+}
+
+// Rank is a contact's place among others: the time of its stretches that falls into a range, and how many start in it.
+type Rank struct {
+	Phone            string  `json:"phone"`
+	Count            int64   `json:"count"`
+	Seconds          float64 `json:"seconds"`
+	ConfirmedSeconds float64 `json:"confirmedSeconds"`
+}
+
 // Durations sums up stretches of one kind within a range of time. Count, Mean, Median, P90 and Max speak of the whole
 // stretches that start in the range, Seconds and ConfirmedSeconds of the time that falls inside it; all in seconds.
 type Durations struct {

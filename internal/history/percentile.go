@@ -1,0 +1,74 @@
+package history
+
+import (
+	"math"
+	"slices"
+)
+
+// percentile returns PostgreSQL's percentile_cont: the value at p (0 to 1) of the way through the numbers in order, between
+// two of them if it falls there. It puts the numbers in another order; there must be one.
+func percentile(numbers []int64, p float64) float64 {
+	at := p * float64(len(numbers)-1)
+	below := int(at)
+	selectNth(numbers, below)
+	value := float64(numbers[below])
+	if rest := at - float64(below); rest > 0 {
+		value += rest * float64(slices.Min(numbers[below+1:])-numbers[below])
+	}
+	return value
+}
+
+// selectNth moves the number that would be the nth from 0 if they were in order to its place, those that are not larger
+// before it, the others behind. There may be millions: unlike sorting, it looks at each only a few times.
+func selectNth(numbers []int64, n int) {
+	for len(numbers) > 32 {
+		pivot := medianOf(numbers[0], numbers[len(numbers)/2], numbers[len(numbers)-1])
+		// [0, low) is smaller than the pivot, [low, i) equal to it, [high, …) larger.
+		low, high := 0, len(numbers)
+		for i := 0; i < high; {
+			switch v := numbers[i]; {
+			case v < pivot:
+				numbers[i], numbers[low] = numbers[low], v
+				low++
+				i++
+			case v > pivot:
+				high--
+				numbers[i], numbers[high] = numbers[high], v
+			default:
+				i++
+			}
+		}
+		switch {
+		case n < low:
+			numbers = numbers[:low]
+		case n >= high:
+			numbers, n = numbers[high:], n-high
+		default:
+			return
+		}
+	}
+	slices.Sort(numbers)
+}
+
+func medianOf(a, b, c int64) int64 {
+	return max(min(a, b), min(max(a, b), c))
+}
+
+// bucketOf returns the index of the last bound at or before a moment. The first bound must be.
+func bucketOf(bounds []int64, moment int64) int {
+	i, found := slices.BinarySearch(bounds, moment)
+	if found {
+		return i
+	}
+	return i - 1
+}
+
+// span is a range of time in microseconds since 1970: [from, to).
+type span struct{ from, to int64 }
+
+// of returns how much of [start, end) lies in it.
+func (s span) of(start, end int64) int64 {
+	return max(0, min(end, s.to)-max(start, s.from))
+}
+
+var forever = span{math.MinInt64, math.MaxInt64}
