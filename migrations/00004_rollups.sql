@@ -121,6 +121,7 @@ CREATE FUNCTION mark_all_stale(instance integer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM rollup_state FOR SHARE;
+    DELETE FROM rollup_stale WHERE instance_id = coalesce(instance, instance_id); -- it is all in what comes now
     INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
     SELECT i.id, f.from_slot, s.rolled_until
     FROM rollup_state AS s
@@ -147,6 +148,9 @@ RETURN (
 CREATE FUNCTION advance_rollups(moment timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF (SELECT rolled_until FROM rollup_state) >= slot_of(moment) THEN
+        RETURN;
+    END IF;
     PERFORM FROM rollup_state FOR UPDATE;
     INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
     SELECT i.id, f.from_slot, slot_of(moment)

@@ -22,6 +22,7 @@ type cli struct {
 	Durations  durationsCmd  `cmd:"" help:"Show how long a contact typed, recorded and was in the chat."`
 	Quarantine quarantineCmd `cmd:"" help:"Look at callbacks that could not be understood, and try them again."`
 	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Make the sums that fast answers are made of anew from the events."`
 	Settings   settingsCmd   `cmd:"" help:"Show or change how long a status stands that no event renews."`
 	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
 	Bench      benchCmd      `cmd:"" help:"Measure how many events a receiver takes, and how fast."`

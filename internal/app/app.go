@@ -20,6 +20,7 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
+	"github.com/presencelog/presencelog/internal/rollup"
 	"github.com/presencelog/presencelog/internal/secret"
 	"github.com/presencelog/presencelog/internal/spool"
 	"github.com/presencelog/presencelog/internal/webhook"
@@ -29,7 +30,8 @@ const (
 	commitBound = 2 * time.Second  // after which the database counts as away
 	drainBound  = 15 * time.Second // for the requests under way when the service stops
 	upkeepPause = 6 * time.Hour
-	writeConns  = 4 // for the batches, the spool, the quarantine and the upkeep
+	rollupPause = 15 * time.Second
+	writeConns  = 6 // for the batches, the spool, the quarantine, the upkeep and the rollups
 	readConns   = 8
 )
 
@@ -99,6 +101,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		c.Log.Error("the database is away; events go to the spool until it is back", "error", err)
 	}
 	a.startUpkeep(ctx, writePool)
+	a.startRollups(ctx, writePool)
 
 	writer := ingest.NewWriter(ingest.Config{
 		Pool: writePool, Spool: spooled, Bound: commitBound, Prepare: prepare, Metrics: meter, Log: c.Log,
@@ -180,6 +183,27 @@ func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 			}
 			select {
 			case <-time.After(pause):
+			case <-work.Done():
+				return
+			}
+		}
+	}()
+	a.onStop(func() { cancel(); <-ended })
+}
+
+// startRollups keeps the rollups current. While there is much to do, it leaves half of the time to others.
+func (a *App) startRollups(ctx context.Context, pool *pgxpool.Pool) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			err := rollup.Run(work, pool, presence.Now, 1)
+			if err != nil && work.Err() == nil && !errors.Is(err, rollup.ErrBusy) && !postgres.IsAway(err) {
+				a.log.Warn("keeping the rollups current", "error", err)
+			}
+			select {
+			case <-time.After(rollupPause):
 			case <-work.Done():
 				return
 			}
