@@ -26,6 +26,7 @@ type world struct {
 	rng      *rand.Rand
 	timeouts presence.Timeouts
 	arrived  map[string][]presence.Event // by phone, in the order of arrival
+	coming   []presence.Event
 	now      time.Time
 }
 
@@ -42,15 +43,18 @@ func TestRollupsDoNotChangeAnswers(t *testing.T) {
 				timeouts: presence.Timeouts{Typing: 25 * time.Second, Recording: 25 * time.Second, Presence: 5 * time.Minute},
 				now:      at("2026-03-10T12:00:00Z"),
 			}
-			var coming []presence.Event
 			for i := range 12 {
-				coming = append(coming, w.history(fmt.Sprintf("5544%02d", i))...)
+				w.coming = append(w.coming, w.history(fmt.Sprintf("5544%02d", i))...)
 			}
-			w.rng.Shuffle(len(coming), func(a, b int) { coming[a], coming[b] = coming[b], coming[a] })
-			for len(coming) > 0 && !t.Failed() {
-				n := min(1+w.rng.IntN(40), len(coming))
-				w.receive(t, coming[:n])
-				coming = coming[n:]
+			w.rng.Shuffle(len(w.coming), func(a, b int) { w.coming[a], w.coming[b] = w.coming[b], w.coming[a] })
+			for len(w.coming) > 0 && !t.Failed() {
+				n := 1
+				if w.rng.IntN(3) > 0 {
+					n = min(1+w.rng.IntN(40), len(w.coming))
+				}
+				some := w.coming[:n]
+				w.coming = w.coming[n:]
+				w.receive(t, some)
 				for range w.rng.IntN(3) {
 					w.happen(t)
 				}
@@ -79,6 +83,14 @@ func (w *world) history(phone string) (events []presence.Event) {
 		events = append(events, presence.Event{
 			InstanceID: "i", Phone: phone, Status: presence.Statuses()[w.rng.IntN(5)], ReceivedAt: moment,
 		})
+		if w.rng.IntN(5) == 0 { // what begins now runs out at the end of a slot, unless there comes something at that moment
+			end := moment.Truncate(15 * time.Minute).Add(15 * time.Minute)
+			running := []presence.Status{presence.Composing, presence.Recording}[w.rng.IntN(2)]
+			events = append(events,
+				presence.Event{InstanceID: "i", Phone: phone, Status: running, ReceivedAt: end.Add(-25 * time.Second)},
+				presence.Event{InstanceID: "i", Phone: phone, Status: running, ReceivedAt: end})
+			moment = end
+		}
 		step := []time.Duration{
 			0, time.Microsecond, 25 * time.Second, 5 * time.Minute, 15 * time.Minute, 325 * time.Second,
 			moment.Truncate(15 * time.Minute).Add(15 * time.Minute).Sub(moment), // to the end of the slot
@@ -89,7 +101,7 @@ func (w *world) history(phone string) (events []presence.Event) {
 		case 1:
 			step = time.Duration(w.rng.Int64N(int64(6*time.Hour))) / 1000 * 1000
 		}
-		if moment = moment.Add(step); moment.After(w.now) {
+		if moment = moment.Add(step); moment.After(w.now.Add(-15 * time.Minute)) {
 			break
 		}
 	}
@@ -124,8 +136,12 @@ func (w *world) happen(t *testing.T) {
 	switch w.rng.IntN(6) {
 	case 0:
 		err = rollup.Run(ctx, w.pool, func() time.Time { return w.now }, 0)
-	case 1: // not all that could be
-		_, err = w.pool.Exec(ctx, "SELECT advance_rollups($1)", w.now.Add(-time.Duration(w.rng.Int64N(int64(72*time.Hour)))))
+	case 1: // not all that could be, perhaps up to an event that is still to come
+		until := w.now.Add(-time.Duration(w.rng.Int64N(int64(72 * time.Hour))))
+		if w.rng.IntN(2) == 0 && len(w.coming) > 0 {
+			until = w.coming[w.rng.IntN(len(w.coming))].ReceivedAt
+		}
+		_, err = w.pool.Exec(ctx, "SELECT advance_rollups($1)", until)
 	case 2:
 		_, err = rollup.Step(ctx, w.pool, w.now, time.Duration(1+w.rng.IntN(200))*15*time.Minute)
 	case 3:
