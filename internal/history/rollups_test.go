@@ -314,3 +314,36 @@ func sameHeat(a, b presence.Heat) bool {
 	return a.Weekday == b.Weekday && a.Hour == b.Hour && a.Count == b.Count && near(a.Seconds, b.Seconds) &&
 		near(a.ConfirmedSeconds, b.ConfirmedSeconds)
 }
+
+// An event at the very moment of running out wins, also where that moment is the end of what is rolled up.
+func TestAnEventAtTheEndOfTheRollupsIsLate(t *testing.T) {
+	t.Parallel()
+	pool, now := pgtest.New(t), at("2026-03-10T12:10:00Z")
+	write := func(moment string) {
+		t.Helper()
+		e := presence.Event{InstanceID: "i", Phone: "p", Status: presence.Composing, ReceivedAt: at(moment)}
+		if err := ingest.NewStore(pool).Write(t.Context(), []presence.Event{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	typing := func() presence.Durations {
+		t.Helper()
+		if err := rollup.Run(t.Context(), pool, func() time.Time { return now }, 0); err != nil {
+			t.Fatal(err)
+		}
+		d, err := history.NewReader(pool, func() time.Time { return now }).InstanceDurations(t.Context(), "i",
+			history.Calendar{Range: history.Range{From: at("2026-03-10T11:00:00Z"), To: now}, Bucket: history.NoBucket, Zone: time.UTC})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Total.Typing
+	}
+	write("2026-03-10T11:59:35Z")
+	if d := typing(); d.Count != 1 || d.Seconds != 25 {
+		t.Errorf("until nothing else comes: %s", show(d))
+	}
+	write("2026-03-10T12:00:00Z")
+	if d := typing(); d.Count != 1 || d.Seconds != 50 {
+		t.Errorf("renewed at the end: %s", show(d))
+	}
+}
