@@ -29,7 +29,7 @@ type Config struct {
 	Ready   func(context.Context) error // nil if the database answers
 }
 
-// answerBound is how long an answer may take; then the database is told to stop.
+// answerBound is how long an answer, or a page of one, may take; then the database is told to stop.
 const answerBound = 60 * time.Second
 
 type server struct{ Config }
@@ -52,14 +52,14 @@ func Register(mux *http.ServeMux, c Config) {
 	a := humago.New(reading, config)
 	const instance = "/v1/instances/{instanceId}"
 	const contact = instance + "/contacts/{phone}"
-	get(s, a, "/v1/instances", "list-instances", "The connected numbers that were heard of", s.instances)
-	get(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
+	list(s, a, "/v1/instances", "list-instances", "The connected numbers that were heard of", s.instances)
+	list(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
 	get(s, a, contact, "get-contact", "A contact and what it does now", s.contact)
-	get(s, a, contact+"/timeline", "get-timeline", "A contact's spans that overlap a range", s.timeline)
-	get(s, a, contact+"/events", "list-events", "A contact's events in a range", s.events)
-	get(s, a, contact+"/durations", "get-contact-durations",
+	list(s, a, contact+"/timeline", "get-timeline", "A contact's spans that overlap a range", s.timeline)
+	list(s, a, contact+"/events", "list-events", "A contact's events in a range", s.events)
+	list(s, a, contact+"/durations", "get-contact-durations",
 		"How often and how long a contact typed, recorded and was in the chat", s.contactDurations)
-	get(s, a, instance+"/durations", "get-instance-durations",
+	list(s, a, instance+"/durations", "get-instance-durations",
 		"How often and how long an instance's contacts typed, recorded and were in the chat", s.instanceDurations)
 	for path := range a.OpenAPI().Paths {
 		reading.Handle(path, problem.MethodNotAllowed(http.MethodGet))
@@ -76,20 +76,29 @@ func Register(mux *http.ServeMux, c Config) {
 	}
 }
 
-// get registers one operation of the API.
-func get[I, O any](
-	s *server, a huma.API, path, id, summary string, answer func(context.Context, *I) (*O, error),
-) {
-	huma.Register(a, huma.Operation{
+func operation(path, id, summary string) huma.Operation {
+	return huma.Operation{
 		OperationID: id, Method: http.MethodGet, Path: path, Summary: summary,
 		Security: []map[string][]string{{"token": {}}},
 		Errors:   []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusUnprocessableEntity},
-	}, func(ctx context.Context, in *I) (*O, error) {
-		ctx, cancel := context.WithTimeout(ctx, answerBound)
-		defer cancel()
-		out, err := answer(ctx, in)
-		return out, s.translate(ctx, err)
+	}
+}
+
+// get registers an operation that gives one thing as JSON.
+func get[I, B any](s *server, a huma.API, path, id, summary string, answer func(context.Context, *I) (B, error)) {
+	type output struct{ Body B }
+	huma.Register(a, operation(path, id, summary), func(ctx context.Context, in *I) (*output, error) {
+		body, err := ask(ctx, s, in, answer)
+		return &output{body}, err
 	})
+}
+
+// ask asks for an answer, or a page of one, within the time that it may take.
+func ask[I, B any](ctx context.Context, s *server, in *I, answer func(context.Context, *I) (B, error)) (B, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerBound)
+	defer cancel()
+	body, err := answer(ctx, in)
+	return body, s.translate(ctx, err)
 }
 
 // translate is the one place where errors become answers. What is not meant for clients is logged and hidden.

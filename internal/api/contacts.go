@@ -14,11 +14,13 @@ type instancesBody struct {
 	NextCursor *string             `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
 }
 
-func (s *server) instances(ctx context.Context, in *struct{ PageQuery }) (*struct{ Body instancesBody }, error) {
+func (b instancesBody) rows() ([]presence.Instance, *string) { return b.Instances, b.NextCursor }
+
+func (s *server) instances(ctx context.Context, in *struct{ PageQuery }) (out instancesBody, err error) {
 	const list = "instances"
 	page, err := readCursor(in.Cursor, list)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	var after string
 	if page != nil {
@@ -26,21 +28,22 @@ func (s *server) instances(ctx context.Context, in *struct{ PageQuery }) (*struc
 	}
 	found, err := s.History.Instances(ctx, after, in.Limit+1)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var out struct{ Body instancesBody }
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
-		out.Body.NextCursor = cursor{List: []string{list}, Name: found[in.Limit-1].InstanceID}.encode()
+		out.NextCursor = cursor{List: []string{list}, Name: found[in.Limit-1].InstanceID}.encode()
 	}
-	out.Body.Instances = found
-	return &out, nil
+	out.Instances = found
+	return out, nil
 }
 
 type contactsBody struct {
 	Contacts   []presence.Contact `json:"contacts"`
 	NextCursor *string            `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
 }
+
+func (b contactsBody) rows() ([]presence.Contact, *string) { return b.Contacts, b.NextCursor }
 
 type contactsInput struct {
 	InstancePath
@@ -49,15 +52,15 @@ type contactsInput struct {
 	Search string   `query:"search" maxLength:"128" doc:"Only phones with this in them"`
 }
 
-func (s *server) contacts(ctx context.Context, in *contactsInput) (*struct{ Body contactsBody }, error) {
+func (s *server) contacts(ctx context.Context, in *contactsInput) (out contactsBody, err error) {
 	ask := history.ContactsQuery{InstanceID: in.InstanceID, Search: in.Search, Limit: in.Limit + 1}
 	if !history.IsText(in.Search) {
-		return nil, invalid("search", "it must be UTF-8 without NUL characters")
+		return out, invalid("search", "it must be UTF-8 without NUL characters")
 	}
 	for _, name := range in.Status {
 		status, err := presence.ParseStatus(name)
 		if err != nil {
-			return nil, invalid("status", err.Error())
+			return out, invalid("status", err.Error())
 		}
 		ask.Statuses = append(ask.Statuses, status)
 	}
@@ -65,25 +68,23 @@ func (s *server) contacts(ctx context.Context, in *contactsInput) (*struct{ Body
 	list := []string{"contacts", in.InstanceID, strings.Join(slices.Compact(in.Status), ","), in.Search}
 	page, err := readCursor(in.Cursor, list...)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	if page != nil {
 		ask.After = page.Name
 	}
 	found, err := s.History.Contacts(ctx, ask)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var out struct{ Body contactsBody }
 	if len(found) > in.Limit {
 		found = found[:in.Limit]
-		out.Body.NextCursor = cursor{List: list, Name: found[in.Limit-1].Phone}.encode()
+		out.NextCursor = cursor{List: list, Name: found[in.Limit-1].Phone}.encode()
 	}
-	out.Body.Contacts = found
-	return &out, nil
+	out.Contacts = found
+	return out, nil
 }
 
-func (s *server) contact(ctx context.Context, in *ContactPath) (*struct{ Body presence.Contact }, error) {
-	contact, err := s.History.Contact(ctx, in.InstanceID, in.Phone)
-	return &struct{ Body presence.Contact }{contact}, err
+func (s *server) contact(ctx context.Context, in *ContactPath) (presence.Contact, error) {
+	return s.History.Contact(ctx, in.InstanceID, in.Phone)
 }

@@ -66,12 +66,6 @@ func moment(parameter, value string, missing time.Time) (time.Time, error) {
 	return at.UTC().Truncate(time.Microsecond), nil
 }
 
-// PageQuery is the parameters of a page.
-type PageQuery struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many to give at most"`
-	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
-}
-
 // zone reads a time zone's name. "Local" would be this machine's.
 func zone(name string) (*time.Location, error) {
 	loc, err := time.LoadLocation(name)

@@ -16,18 +16,23 @@ type timelineBody struct {
 	NextCursor *string         `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
 }
 
+func (b timelineBody) rows() ([]presence.Span, *string) { return b.Spans, b.NextCursor }
+
 type timelineInput struct {
 	ContactPath
 	RangeQuery
-	Limit  int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"How many to give at most"`
+	FormatQuery
+	Limit  int    `query:"limit" minimum:"1" maximum:"10000" doc:"How many to give at most; default: 1000 as JSON, all as CSV and NDJSON"`
 	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
 }
 
-func (s *server) timeline(ctx context.Context, in *timelineInput) (*struct{ Body timelineBody }, error) {
+func (in *timelineInput) page() (cursor *string, limit *int, most int) { return &in.Cursor, &in.Limit, 10_000 }
+
+func (s *server) timeline(ctx context.Context, in *timelineInput) (out timelineBody, err error) {
 	list := []string{"timeline", in.InstanceID, in.Phone}
 	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	rest, startsFrom := whole, time.Time{}
 	if page != nil {
@@ -35,15 +40,14 @@ func (s *server) timeline(ctx context.Context, in *timelineInput) (*struct{ Body
 	}
 	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, startsFrom, in.Limit+1)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var out struct{ Body timelineBody }
 	if len(spans) > in.Limit {
-		out.Body.NextCursor = cursor{List: list, Range: whole, At: spans[in.Limit].Start}.encode()
+		out.NextCursor = cursor{List: list, Range: whole, At: spans[in.Limit].Start}.encode()
 		spans = spans[:in.Limit]
 	}
-	out.Body.Spans = spans
-	return &out, nil
+	out.Spans = spans
+	return out, nil
 }
 
 type eventBody struct {
@@ -75,6 +79,8 @@ type eventsBody struct {
 	NextCursor *string     `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
 }
 
+func (b eventsBody) rows() ([]eventBody, *string) { return b.Events, b.NextCursor }
+
 type eventsInput struct {
 	ContactPath
 	RangeQuery
@@ -82,11 +88,11 @@ type eventsInput struct {
 	Order string `query:"order" enum:"asc,desc" default:"asc" doc:"Oldest or newest first"`
 }
 
-func (s *server) events(ctx context.Context, in *eventsInput) (*struct{ Body eventsBody }, error) {
+func (s *server) events(ctx context.Context, in *eventsInput) (out eventsBody, err error) {
 	list := []string{"events", in.InstanceID, in.Phone, in.Order}
 	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	var last *history.EventKey
 	if page != nil {
@@ -98,20 +104,19 @@ func (s *server) events(ctx context.Context, in *eventsInput) (*struct{ Body eve
 	}
 	events, err := read(ctx, in.InstanceID, in.Phone, whole, last, in.Limit+1)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	var out struct{ Body eventsBody }
 	if len(events) > in.Limit {
 		events = events[:in.Limit]
 		e := events[in.Limit-1]
-		out.Body.NextCursor = cursor{List: list, Range: whole, At: e.ReceivedAt, Seq: e.Seq}.encode()
+		out.NextCursor = cursor{List: list, Range: whole, At: e.ReceivedAt, Seq: e.Seq}.encode()
 	}
-	out.Body.Events = make([]eventBody, len(events))
+	out.Events = make([]eventBody, len(events))
 	for i, e := range events {
-		out.Body.Events[i] = eventBody{
+		out.Events[i] = eventBody{
 			ID: presence.EventID(e.ReceivedAt, e.Seq), ReceivedAt: e.ReceivedAt, Status: e.Status,
 			LastSeen: e.LastSeen, Extra: e.Extra,
 		}
 	}
-	return &out, nil
+	return out, nil
 }
