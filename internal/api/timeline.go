@@ -26,7 +26,9 @@ type timelineInput struct {
 	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
 }
 
-func (in *timelineInput) page() (cursor *string, limit *int, most int) { return &in.Cursor, &in.Limit, 10_000 }
+func (in *timelineInput) page() (cursor *string, limit *int, most int) {
+	return &in.Cursor, &in.Limit, 10_000
+}
 
 func (s *server) timeline(ctx context.Context, in *timelineInput) (out timelineBody, err error) {
 	list := []string{"timeline", in.InstanceID, in.Phone}

@@ -27,6 +27,7 @@ func TestReading(t *testing.T) {
 		"cuts stretches at the bounds of buckets": cutsStretchesAtTheBoundsOfBuckets, "names bad parameters": namesBadParameters,
 		"gives a thousand buckets": givesAThousandBuckets, "takes moments of any offset": takesMomentsOfAnyOffset,
 		"finds no unknown contact or instance": findsNoUnknownContactOrInstance,
+		"gives the example as text":            givesTheExampleAsText, "chooses the form by format and Accept": choosesTheFormByFormatAndAccept,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

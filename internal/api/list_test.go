@@ -1,0 +1,40 @@
+package api
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// A stream lasts longer than the server gives to an answer, as long as the client reads each page in time.
+func TestAStreamOutlastsTheServersTime(t *testing.T) {
+	t.Parallel()
+	const pages = 6
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		out := newRowWriter[presence.Instance](w, asNDJSON)
+		for range pages {
+			time.Sleep(100 * time.Millisecond)
+			if err := out.write(make([]presence.Instance, 1)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}))
+	server.Config.WriteTimeout = 250 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	res, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if lines := bytes.Count(body, []byte("\n")); err != nil || lines != pages {
+		t.Errorf("%d lines of %d, %v", lines, pages, err)
+	}
+}
