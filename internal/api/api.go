@@ -61,6 +61,10 @@ func Register(mux *http.ServeMux, c Config) {
 		"How often and how long a contact typed, recorded and was in the chat", s.contactDurations)
 	list(s, a, instance+"/durations", "get-instance-durations",
 		"How often and how long an instance's contacts typed, recorded and were in the chat", s.instanceDurations)
+	list(s, a, instance+"/compare", "compare-contacts",
+		"How often and how long each of several contacts typed, recorded and was in the chat", s.compare)
+	list(s, a, instance+"/heatmap", "get-heatmap", "What an instance's contacts did in each hour of the week", s.heatmap)
+	list(s, a, instance+"/top", "list-top", "The contacts that did something most", s.top)
 	for path := range a.OpenAPI().Paths {
 		reading.Handle(path, problem.MethodNotAllowed(http.MethodGet))
 	}

@@ -29,6 +29,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		"/v1/instances", "/v1/instances/{instanceId}/contacts", "/v1/instances/{instanceId}/contacts/{phone}",
 		"/v1/instances/{instanceId}/contacts/{phone}/durations", "/v1/instances/{instanceId}/contacts/{phone}/events",
 		"/v1/instances/{instanceId}/contacts/{phone}/timeline", "/v1/instances/{instanceId}/durations",
+		"/v1/instances/{instanceId}/compare", "/v1/instances/{instanceId}/heatmap", "/v1/instances/{instanceId}/top",
 	}
 	for _, path := range want {
 		if paths[path] == nil {
@@ -81,6 +82,14 @@ func described(t *testing.T, name, path string, op map[string]any) {
 		}
 		if p["in"] == "path" {
 			params[p["name"].(string)] = true
+		}
+	}
+	// All but a single contact is a list, and comes in every form.
+	if isList := !strings.HasSuffix(path, "{phone}"); strings.HasPrefix(path, "/v1") {
+		hasFormat := slices.ContainsFunc(list, func(p any) bool { return p.(map[string]any)["name"] == "format" })
+		ok := resolve(op, "#/responses/200/content").(map[string]any)
+		if hasFormat != isList || (ok["text/csv"] != nil) != isList || (ok["application/x-ndjson"] != nil) != isList || ok["application/json"] == nil {
+			t.Errorf("%s: the forms of its answer are %v", name, ok)
 		}
 	}
 	inPath := map[string]bool{}
@@ -143,6 +152,9 @@ func TestAnswersAreWhatOpenAPISays(t *testing.T) {
 		"/v1/instances/{instanceId}/contacts/{phone}/events":    {from + "&limit=1", "limit=0"},
 		"/v1/instances/{instanceId}/contacts/{phone}/durations": {from + "&bucket=month", "bucket=x"},
 		"/v1/instances/{instanceId}/durations":                  {from + "&bucket=month", "bucket=x"},
+		"/v1/instances/{instanceId}/compare":                    {from + "&phone=5544999999999&phone=5544999999999", "phone=1"},
+		"/v1/instances/{instanceId}/heatmap":                    {from, "measure=x"},
+		"/v1/instances/{instanceId}/top":                        {from, "by=x"},
 	} {
 		real := strings.NewReplacer("{instanceId}", "i", "{phone}", "5544999999999").Replace(path)
 		for i, status := range []string{"200", "422"} {

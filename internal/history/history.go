@@ -5,6 +5,7 @@ package history
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"time"
@@ -23,7 +24,7 @@ func (e *NotFoundError) Error() string {
 	if e.Phone == "" {
 		return "nothing was ever received from this instance"
 	}
-	return "nothing was ever received of this contact in this instance"
+	return fmt.Sprintf("nothing was ever received of %q in this instance", e.Phone)
 }
 
 // Reader answers questions. It may be used by many goroutines.

@@ -157,6 +157,12 @@ type Summary struct {
 	InChat    Durations `json:"inChat"`    // visits: runs of adjoining spans that are not UNAVAILABLE
 }
 
+// ContactSummary is the summary of one contact.
+type ContactSummary struct {
+	Phone string `json:"phone"`
+	Summary
+}
+
 // Bucket is the summary of one part of a range: [Start, End).
 type Bucket struct {
 	Start time.Time `json:"start"`
