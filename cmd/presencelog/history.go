@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"time"
 
@@ -91,6 +92,98 @@ func (c *durationsCmd) Run(ctx context.Context) error {
 			return terminal.Durations(os.Stdout, d.Total, d.Buckets, loc, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
 		default:
 			return terminal.PlainDurations(os.Stdout, d.Total, d.Buckets, d.From, d.To)
+		}
+	})
+}
+
+type compareCmd struct {
+	database
+	rangeFlags
+	Instance string   `arg:"" help:"The instanceId."`
+	Phones   []string `arg:"" name:"phone" help:"The contacts' phones, 2 to 100."`
+}
+
+func (c *compareCmd) Run(ctx context.Context) error {
+	now := presence.Now()
+	in, loc, err := c.rangeFlags.read(now)
+	if err != nil {
+		return err
+	}
+	if len(c.Phones) < 2 || len(c.Phones) > 100 {
+		return errors.New("give 2 to 100 phones")
+	}
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+		d, err := history.NewReader(pool, presence.Now).At(now).Compare(ctx, c.Instance, c.Phones, in)
+		switch {
+		case err != nil:
+			return err
+		case c.JSON:
+			return printJSON(d)
+		case terminal.IsTerminal(os.Stdout):
+			return terminal.Comparison(os.Stdout, d.Contacts, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
+		default:
+			return terminal.PlainComparison(os.Stdout, d.Contacts, d.From, d.To)
+		}
+	})
+}
+
+type topCmd struct {
+	database
+	rangeFlags
+	Instance string     `arg:"" help:"The instanceId."`
+	By       history.By `enum:"typing,recording,inChat,visits" default:"typing" help:"What they have most of: time of typing, recording, inChat, or visits by their number."`
+	Limit    int        `default:"10" help:"How many contacts to show at most."`
+}
+
+func (c *topCmd) Run(ctx context.Context) error {
+	now := presence.Now()
+	in, loc, err := c.rangeFlags.read(now)
+	if err != nil {
+		return err
+	}
+	if c.Limit < 1 || c.Limit > 1000 {
+		return errors.New("--limit must be from 1 to 1000")
+	}
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+		measure, byCount := c.By.Measure()
+		contacts, err := history.NewReader(pool, presence.Now).At(now).Top(ctx, c.Instance, measure, byCount, in, c.Limit)
+		switch {
+		case err != nil:
+			return err
+		case c.JSON:
+			return printJSON(history.Top{From: in.From.UTC(), To: in.To.UTC(), By: c.By, Contacts: contacts})
+		case terminal.IsTerminal(os.Stdout):
+			return terminal.Top(os.Stdout, contacts, byCount, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
+		default:
+			return terminal.PlainTop(os.Stdout, contacts)
+		}
+	})
+}
+
+type heatmapCmd struct {
+	database
+	rangeFlags
+	Instance string           `arg:"" help:"The instanceId."`
+	Measure  presence.Measure `enum:"typing,recording,inChat" default:"inChat" help:"What to sum up: ${enum}."`
+}
+
+func (c *heatmapCmd) Run(ctx context.Context) error {
+	now := presence.Now()
+	in, loc, err := c.rangeFlags.read(now)
+	if err != nil {
+		return err
+	}
+	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+		cells, err := history.NewReader(pool, presence.Now).At(now).Heatmap(ctx, c.Instance, c.Measure, in, loc)
+		switch {
+		case err != nil:
+			return err
+		case c.JSON:
+			return printJSON(history.Heatmap{From: in.From.UTC(), To: in.To.UTC(), TZ: loc.String(), Measure: c.Measure, Cells: cells})
+		case terminal.IsTerminal(os.Stdout):
+			return terminal.Heatmap(os.Stdout, cells, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
+		default:
+			return terminal.PlainHeatmap(os.Stdout, cells)
 		}
 	})
 }

@@ -20,6 +20,9 @@ type cli struct {
 	Export     exportCmd     `cmd:"" help:"Write events as NDJSON, which import reads."`
 	Timeline   timelineCmd   `cmd:"" help:"Show what a contact did, and when."`
 	Durations  durationsCmd  `cmd:"" help:"Show how long a contact typed, recorded and was in the chat."`
+	Compare    compareCmd    `cmd:"" help:"Show several contacts' durations side by side."`
+	Top        topCmd        `cmd:"" help:"Show the contacts that did something most."`
+	Heatmap    heatmapCmd    `cmd:"" help:"Show at which hours of the week an instance's contacts did something."`
 	Quarantine quarantineCmd `cmd:"" help:"Look at callbacks that could not be understood, and try them again."`
 	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Make the sums that fast answers are made of anew from the events."`

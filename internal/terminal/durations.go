@@ -25,14 +25,32 @@ func Durations(w io.Writer, total presence.Summary, buckets []presence.Bucket, l
 }
 
 func drawBuckets(b *bytes.Buffer, total presence.Summary, buckets []presence.Bucket, loc *time.Location, width int, colour bool) {
-	label, layout := bucketLabel(buckets)
-	rows := [][]string{{label, "", "Typing", "", "Recording", "", "In chat"}}
-	longest := 0.0
-	for _, k := range buckets {
-		rows = append(rows, bucketRow(k.Start.In(loc).Format(layout), k.Summary))
-		longest = max(longest, k.InChat.Seconds)
+	head, layout := bucketLabel(buckets)
+	labels, parts := make([]string, len(buckets)), make([]presence.Summary, len(buckets))
+	for i, k := range buckets {
+		labels[i], parts[i] = k.Start.In(loc).Format(layout), k.Summary
 	}
-	rows = append(rows, bucketRow("Total", total))
+	drawRangeInZone(b, buckets[0].Start.In(loc), buckets[len(buckets)-1].End.In(loc), colour)
+	drawSummaries(b, head, labels, parts, &total, width, colour)
+}
+
+// drawRangeInZone says what range a table is of, and by which clock.
+func drawRangeInZone(b *bytes.Buffer, from, to time.Time, colour bool) {
+	drawRange(b, from, to, colour)
+	b.WriteString(paint(colour, dimGrey, zoneName(from)) + "\n\n")
+}
+
+// drawSummaries writes a table of summaries, each with a label and a bar, and their total if there is one.
+func drawSummaries(b *bytes.Buffer, head string, labels []string, parts []presence.Summary, total *presence.Summary, width int, colour bool) {
+	rows := [][]string{{head, "", "Typing", "", "Recording", "", "In chat"}}
+	longest := 0.0
+	for i, s := range parts {
+		rows = append(rows, summaryRow(labels[i], s))
+		longest = max(longest, s.InChat.Seconds)
+	}
+	if total != nil {
+		rows = append(rows, summaryRow("Total", *total))
+	}
 	lines := align(rows, 0)
 	tableWidth := 0
 	for _, line := range lines {
@@ -40,24 +58,24 @@ func drawBuckets(b *bytes.Buffer, total presence.Summary, buckets []presence.Buc
 	}
 	space := width - tableWidth - 2
 
-	drawRange(b, buckets[0].Start.In(loc), buckets[len(buckets)-1].End.In(loc), colour)
-	b.WriteString(paint(colour, dimGrey, zoneName(buckets[0].Start.In(loc))) + "\n\n")
 	b.WriteString(paint(colour, bold, lines[0]) + "\n")
-	for i, k := range buckets {
+	for i, s := range parts {
 		line := lines[i+1]
-		if k.InChat.Seconds > 0 && space >= minBar {
-			line += strings.Repeat(" ", tableWidth-utf8.RuneCountInString(line)+2) + bucketBar(k.Summary, longest, space, colour)
+		if s.InChat.Seconds > 0 && space >= minBar {
+			line += strings.Repeat(" ", tableWidth-utf8.RuneCountInString(line)+2) + summaryBar(s, longest, space, colour)
 		}
 		b.WriteString(line + "\n")
 	}
-	b.WriteString(paint(colour, bold, lines[len(lines)-1]) + "\n")
+	if total != nil {
+		b.WriteString(paint(colour, bold, lines[len(lines)-1]) + "\n")
+	}
 	if longest > 0 && space >= minBar {
 		b.WriteString("\n" + paint(colour, cyan, "█") + " typing or recording  " + paint(colour, green, "░") + " in chat without\n")
 	}
 }
 
-// bucketRow is a label, then a count and a length for each kind.
-func bucketRow(label string, s presence.Summary) []string {
+// summaryRow is a label, then a count and a length for each kind.
+func summaryRow(label string, s presence.Summary) []string {
 	row := []string{label}
 	for _, d := range []presence.Durations{s.Typing, s.Recording, s.InChat} {
 		if d.Count == 0 && d.Seconds == 0 {
@@ -72,9 +90,9 @@ func bucketRow(label string, s presence.Summary) []string {
 // minBar is the least space in which bars are drawn.
 const minBar = 4
 
-// bucketBar draws the time in the chat, longest taking all the space. Whatever there is gets a column of its own, so that a
+// summaryBar draws the time in the chat, longest taking all the space. Whatever there is gets a column of its own, so that a
 // moment of typing is not taken for none.
-func bucketBar(s presence.Summary, longest float64, space int, colour bool) string {
+func summaryBar(s presence.Summary, longest float64, space int, colour bool) string {
 	columns := max(1, int(math.Round(s.InChat.Seconds/longest*float64(space))))
 	hands := s.Typing.Seconds + s.Recording.Seconds
 	solid := min(columns, int(math.Round(hands/s.InChat.Seconds*float64(columns))))

@@ -43,6 +43,40 @@ func PlainDurations(w io.Writer, total presence.Summary, buckets []presence.Buck
 	return err
 }
 
+// PlainComparison writes a line of names and three lines, for typing, recording and inChat, for each contact, as
+// PlainDurations does. The only errors are w's.
+func PlainComparison(w io.Writer, contacts []presence.ContactSummary, from, to time.Time) error {
+	var b bytes.Buffer
+	b.WriteString("phone\tstart\tend\tkind\tcount\tseconds\tconfirmedSeconds\tmeanSeconds\tmedianSeconds\tp90Seconds\tmaxSeconds\n")
+	for _, c := range contacts {
+		plainSummary(&b, c.Phone, from, to, c.Summary)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// PlainTop writes a line of names and a line for each contact, tab-separated. The only errors are w's.
+func PlainTop(w io.Writer, contacts []presence.Rank) error {
+	var b bytes.Buffer
+	b.WriteString("phone\tcount\tseconds\tconfirmedSeconds\n")
+	for _, c := range contacts {
+		fmt.Fprintf(&b, "%s\t%d\t%s\t%s\n", c.Phone, c.Count, plainSeconds(&c.Seconds), plainSeconds(&c.ConfirmedSeconds))
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// PlainHeatmap writes a line of names and a line for each hour of the week, tab-separated. The only errors are w's.
+func PlainHeatmap(w io.Writer, cells []presence.Heat) error {
+	var b bytes.Buffer
+	b.WriteString("weekday\thour\tcount\tseconds\tconfirmedSeconds\n")
+	for _, c := range cells {
+		fmt.Fprintf(&b, "%d\t%d\t%d\t%s\t%s\n", c.Weekday, c.Hour, c.Count, plainSeconds(&c.Seconds), plainSeconds(&c.ConfirmedSeconds))
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
 func plainSummary(b *bytes.Buffer, part string, start, end time.Time, s presence.Summary) {
 	for _, kind := range []struct {
 		name string

@@ -1,5 +1,5 @@
-// Package terminal writes for people: a progress line, a contact's timeline, tables of durations; and for a pipe the same
-// as tab-separated lines. It draws what it is given: it asks neither a database nor a clock, and it reads no keys.
+// Package terminal writes for people: a progress line, a contact's timeline, tables of durations, heat maps; and for a
+// pipe the same as tab-separated lines. It draws what it is given: it asks neither a database nor a clock, and it reads no keys.
 package terminal
 
 import (
