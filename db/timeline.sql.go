@@ -11,6 +11,27 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const timeOfEvent = `-- name: TimeOfEvent :one
+SELECT e.received_at
+FROM events AS e
+WHERE e.contact_id = $1 AND e.received_at > $2 AND e.received_at < $3
+ORDER BY e.received_at
+LIMIT 1 OFFSET $4
+`
+
+// When the contact's event after n others came, counted within a range of time whose ends are not in it.
+func (q *Queries) TimeOfEvent(ctx context.Context, contactID int32, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz, n int32) (pgtype.Timestamptz, error) {
+	row := q.db.QueryRow(ctx, timeOfEvent,
+		contactID,
+		rangeStart,
+		rangeEnd,
+		n,
+	)
+	var received_at pgtype.Timestamptz
+	err := row.Scan(&received_at)
+	return received_at, err
+}
+
 const timeline = `-- name: Timeline :many
 SELECT
     s.status::smallint AS status,

@@ -11,3 +11,11 @@ FROM spans(@contact_id, @range_start, @range_end, @now) AS s
 WHERE s.started_at >= @starts_from::timestamptz
 ORDER BY s.started_at
 LIMIT @max_rows;
+
+-- name: TimeOfEvent :one
+-- When the contact's event after n others came, counted within a range of time whose ends are not in it.
+SELECT e.received_at
+FROM events AS e
+WHERE e.contact_id = @contact_id AND e.received_at > @range_start AND e.received_at < @range_end
+ORDER BY e.received_at
+LIMIT 1 OFFSET @n;

@@ -90,22 +90,41 @@ func (r *Reader) Timeline(
 	if err != nil {
 		return nil, err
 	}
-	rows, err := r.q.Timeline(ctx, db.TimelineParams{
-		ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Now: db.Time(r.now()),
-		StartsFrom: db.Time(startsFrom), MaxRows: int32(limit),
-	})
-	if err != nil {
-		return nil, err
-	}
-	spans := make([]presence.Span, len(rows))
-	for i, s := range rows {
-		spans[i] = presence.Span{
-			Status: presence.Status(s.Status), Start: s.StartedAt.Time.UTC(), End: db.TimeOrNil(s.EndedAt),
-			Seconds: s.Seconds, ConfirmedSeconds: s.ConfirmedSeconds, Events: s.Events,
-			EndedBy: presence.EndedBy(s.EndedBy),
+	// A query reads all events of its range, however few spans it is to give. So the range is cut where there are events
+	// enough for the spans wanted; if they renewed rather than changed, it goes on with twice as many.
+	spans := []presence.Span{}
+	now := db.Time(r.now())
+	for events := limit; ; events *= 2 {
+		until := in.To
+		switch at, err := r.q.TimeOfEvent(ctx, id, db.Time(in.From), db.Time(in.To), int32(events)); {
+		case err == nil:
+			until = at.Time
+		case !errors.Is(err, pgx.ErrNoRows):
+			return nil, err
+		}
+		rows, err := r.q.Timeline(ctx, db.TimelineParams{
+			ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(until), Now: now,
+			StartsFrom: db.Time(startsFrom), MaxRows: int32(limit - len(spans)),
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range rows {
+			spans = append(spans, presence.Span{
+				Status: presence.Status(s.Status), Start: s.StartedAt.Time.UTC(), End: db.TimeOrNil(s.EndedAt),
+				Seconds: s.Seconds, ConfirmedSeconds: s.ConfirmedSeconds, Events: s.Events,
+				EndedBy: presence.EndedBy(s.EndedBy),
+			})
+		}
+		if len(spans) == limit || !until.Before(in.To) {
+			return spans, nil
+		}
+		// Spans that began before were given already. The caller's startsFrom may lie later still.
+		in.From = until
+		if startsFrom.Before(until) {
+			startsFrom = until
 		}
 	}
-	return spans, nil
 }
 
 // EventKey is an event's place in its contact's history.

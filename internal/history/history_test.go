@@ -151,6 +151,26 @@ func compare(
 		return
 	}
 
+	var paged []presence.Span
+	rest, startsFrom := in, time.Time{}
+	for limit := 1 + rng.IntN(4); ; {
+		page, err := reader.Timeline(ctx, instance, phone, rest, startsFrom, limit+1)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if len(page) <= limit {
+			paged = append(paged, page...)
+			break
+		}
+		paged = append(paged, page[:limit]...)
+		rest.From, startsFrom = page[limit].Start, page[limit].Start
+	}
+	if diff := diffSpans(paged, want); diff != "" {
+		t.Errorf("timeline of %s %s in %v, in pages: %s\nevents:\n%s", instance, phone, in, diff, list(events))
+		return
+	}
+
 	contact, err := reader.Contact(ctx, instance, phone)
 	if last := spans[len(spans)-1]; err != nil || contact.Status != last.status || !contact.Since.Equal(last.start) {
 		t.Errorf("contact of %s %s: %+v, %v, want %s since %s\nevents:\n%s", instance, phone, contact, err, last.status, last.start, list(events))
