@@ -15,7 +15,7 @@ func (s *server) compare(ctx context.Context, in *struct {
 	InstancePath
 	RangeQuery
 	FormatQuery
-	Phones []string `query:"phone,explode" required:"true" minItems:"2" maxItems:"100" doc:"The contacts, as the gateway names them: phone=…&phone=…" example:"5544999999999"`
+	Phones []string `query:"phone,explode" required:"true" minItems:"2" maxItems:"100" doc:"The contacts, as the gateway names them: phone=…&phone=…" example:"5544999999999,5511988887777"`
 }) (out compareBody, err error) {
 	now := s.Now()
 	over, err := in.RangeQuery.read(now, nil)
