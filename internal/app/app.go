@@ -191,14 +191,14 @@ func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 	a.onStop(func() { cancel(); <-ended })
 }
 
-// startRollups keeps the rollups current. While there is much to do, it leaves half of the time to others.
+// startRollups keeps the rollups current. While there is much to do, it leaves three quarters of the time to others.
 func (a *App) startRollups(ctx context.Context, pool *pgxpool.Pool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			err := rollup.Run(work, pool, presence.Now, 1)
+			err := rollup.Run(work, pool, presence.Now, 3)
 			if err != nil && work.Err() == nil && !errors.Is(err, rollup.ErrBusy) && !postgres.IsAway(err) {
 				a.log.Warn("keeping the rollups current", "error", err)
 			}
