@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/presencelog/presencelog/internal/bench"
@@ -15,6 +16,7 @@ import (
 
 type benchCmd struct {
 	Load   benchLoadCmd   `cmd:"" default:"withargs" help:"Offer load to a receiver, or compare the service with others."`
+	Scale  benchScaleCmd  `cmd:"" help:"Measure how questions are answered as history grows."`
 	Server benchServerCmd `cmd:"" hidden:"" help:"Serve a baseline of --compare."`
 }
 
@@ -112,6 +114,46 @@ func (c *benchLoadCmd) compare(ctx context.Context, bodies [][]byte) (err error)
 		return printJSON(report)
 	}
 	return bench.WriteReport(os.Stdout, report)
+}
+
+type benchScaleCmd struct {
+	Events      []int64 `default:"1000000,20000000" placeholder:"N,…" help:"Sizes of history to measure; 20 million events take half an hour and 6 GB of disk."`
+	Contacts    int     `default:"100000" help:"How many contacts the events are of."`
+	Days        int     `default:"90" help:"Over how many days they are spread."`
+	JSON        bool    `help:"Write JSON."`
+	Markdown    bool    `help:"Write the table as Markdown."`
+	DatabaseURL string  `env:"-" placeholder:"URL" help:"PostgreSQL to make databases on, which are dropped again; default: one in a temporary directory."`
+}
+
+func (c *benchScaleCmd) Run(ctx context.Context) error {
+	if len(c.Events) == 0 || slices.Min(c.Events) < 10_000 || c.Contacts < 1000 || c.Days < 31 {
+		return errors.New("--events must be at least 10000, --contacts 1000 and --days 31")
+	}
+	dir, err := os.MkdirTemp("", "presencelog-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	scale := bench.Scale{
+		Database: c.DatabaseURL, Dir: dir, Events: c.Events, Contacts: c.Contacts, Days: c.Days,
+		Progress: func(what string) { fmt.Fprintln(os.Stderr, what) },
+	}
+	if scale.Database == "" {
+		server, err := embedded.Open(ctx, dir, embedded.Options{})
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		scale.Database = server.ConnString()
+	}
+	figures, err := scale.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(figures)
+	}
+	return bench.WriteScale(os.Stdout, scale, figures, c.Markdown)
 }
 
 // benchServerCmd is how --compare starts a baseline as a process of its own.

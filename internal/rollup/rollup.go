@@ -31,6 +31,10 @@ var ErrBusy = errors.New("transactions of a while ago may still write events")
 // Run rolls up what can be by now, newest first. Any number of processes may call it; one of them works. After each step it
 // rests for as long as that took, times rest.
 func Run(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest float64) error {
+	return run(ctx, pool, now, rest, stepAim)
+}
+
+func run(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest float64, aim time.Duration) error {
 	q := db.New(pool)
 	if err := q.AdvanceRollups(ctx, db.Time(now().Add(-lag))); err != nil {
 		return fmt.Errorf("advancing the rollups: %w", err)
@@ -46,9 +50,11 @@ func Run(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest flo
 		}
 		took := time.Since(began)
 		switch {
-		case took < stepAim/2:
+		case took < aim/4:
+			piece = min(4*piece, largest)
+		case took < aim/2:
 			piece = min(2*piece, largest)
-		case took > stepAim:
+		case took > aim:
 			piece = max(piece/2, smallest)
 		}
 		select {
@@ -125,7 +131,7 @@ func Rebuild(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, prog
 	}
 	for left := all; left > 0; { // another process may be at it: then this one waits
 		worked := make(chan error, 1)
-		go func() { worked <- Run(ctx, pool, now, 0) }()
+		go func() { worked <- run(ctx, pool, now, 0, rebuildAim) }()
 		for running := true; running; {
 			select {
 			case err := <-worked:
