@@ -147,7 +147,9 @@ func TestRollupsUnderWay(t *testing.T) {
 	var rolling, writing sync.WaitGroup
 	for n := range 2 { // like two services, whose clocks differ
 		rolling.Go(func() {
-			now := func() time.Time { return noon.Add(time.Duration(rand.N(60)) * time.Minute).Add(time.Duration(n) * time.Second) }
+			now := func() time.Time {
+				return noon.Add(time.Duration(rand.N(60)) * time.Minute).Add(time.Duration(n) * time.Second)
+			}
 			for ctx.Err() == nil {
 				if err := rollup.Run(ctx, pool, now, 0); err != nil && ctx.Err() == nil && !errors.Is(err, rollup.ErrBusy) {
 					t.Error(err)
