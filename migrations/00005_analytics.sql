@@ -15,7 +15,7 @@ COMMENT ON SCHEMA analytics IS
 
 CREATE TABLE analysts (
     role_name name NOT NULL,
-    instance_id integer REFERENCES instances,
+    instance_id integer REFERENCES instances ON DELETE CASCADE,
     UNIQUE NULLS NOT DISTINCT (role_name, instance_id)
 );
 COMMENT ON TABLE analysts IS 'Which roles see which instances in the views of schema analytics';
@@ -227,7 +227,7 @@ part AS (
     ) AS p (contact_id, inside, confirmed_inside, length)
     WHERE by_contact
     UNION ALL
-    SELECT NULL, r.measure, r.micros, r.confirmed_micros, cardinality(array_remove(r.lengths, 0))
+    SELECT NULL, r.measure, r.micros, r.confirmed_micros, r.starts
     FROM readable AS r
     WHERE NOT by_contact
     UNION ALL

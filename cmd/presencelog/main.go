@@ -27,6 +27,7 @@ type cli struct {
 	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Make the sums that fast answers are made of anew from the events."`
 	Settings   settingsCmd   `cmd:"" help:"Show or change how long a status stands that no event renews."`
+	Analyst    analystCmd    `cmd:"" help:"Make and drop roles that ask in SQL."`
 	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
 	Bench      benchCmd      `cmd:"" help:"Measure how many events a receiver takes, and how fast."`
 
