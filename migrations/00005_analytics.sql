@@ -39,6 +39,13 @@ WHERE
     );
 COMMENT ON VIEW visible_instances IS 'The instances that who asks may see: all for those who can read events anyway';
 
+-- A barrier by itself, because PostgreSQL drops that of a view that is a UNION ALL.
+CREATE VIEW visible_contacts WITH (security_barrier) AS
+SELECT c.id, i.name AS instance_id, c.phone
+FROM visible_instances AS i
+INNER JOIN contacts AS c ON c.instance_id = i.id;
+COMMENT ON VIEW visible_contacts IS 'Their contacts';
+
 -- Base 32 like presence.EventID: 12 digits for the upper 60 bits of received_at in microseconds, 4 for the rest and seq.
 -- +goose StatementBegin
 CREATE FUNCTION event_id(received_at timestamptz, seq smallint) RETURNS text
@@ -141,9 +148,9 @@ $$;
 
 -- Who is in the chat now. Who is was heard of within the longest time that a status lasts.
 -- +goose StatementBegin
-CREATE FUNCTION present_contacts() RETURNS TABLE (contact_id integer, status text, since timestamptz)
+CREATE FUNCTION present_contacts() RETURNS TABLE (instance_id text, phone text, status text, since timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SECURITY DEFINER SET search_path FROM CURRENT AS $$
-SELECT c.id, status_name(s.status), s.started_at
+SELECT i.name, c.phone, status_name(s.status), s.started_at
 FROM heard_between(now() - (SELECT max(r.reach) FROM reaches AS r), 'infinity') AS heard
 INNER JOIN contacts AS c ON c.id = heard.contact_id
 INNER JOIN visible_instances AS i ON i.id = c.instance_id
@@ -278,9 +285,8 @@ CROSS JOIN LATERAL (
 WHERE heard.last_event_at IS NOT NULL;
 
 CREATE VIEW analytics.contacts WITH (security_barrier) AS
-SELECT i.name AS instance_id, c.phone, heard.first_event_at, heard.last_event_at
-FROM visible_instances AS i
-INNER JOIN contacts AS c ON c.instance_id = i.id
+SELECT c.instance_id, c.phone, heard.first_event_at, heard.last_event_at
+FROM visible_contacts AS c
 CROSS JOIN LATERAL (
     SELECT min(e.received_at) AS first_event_at, max(e.received_at) AS last_event_at
     FROM events AS e
@@ -290,34 +296,29 @@ WHERE heard.last_event_at IS NOT NULL;
 
 -- Who asks for another status than UNAVAILABLE is spared the second part, and with it all contacts but a few.
 CREATE VIEW analytics.current_status WITH (security_barrier) AS
-SELECT i.name AS instance_id, c.phone, p.status, p.since
+SELECT p.*
 FROM present_contacts() AS p
-INNER JOIN contacts AS c ON c.id = p.contact_id
-INNER JOIN visible_instances AS i ON i.id = c.instance_id
 UNION ALL
-SELECT i.name, c.phone, 'UNAVAILABLE', s.started_at
-FROM visible_instances AS i
-INNER JOIN contacts AS c ON c.instance_id = i.id
+SELECT c.instance_id, c.phone, 'UNAVAILABLE', s.started_at
+FROM visible_contacts AS c
 CROSS JOIN LATERAL contact_spans(c.id, 'infinity', 'infinity') AS s
 WHERE s.status = 'UNAVAILABLE';
 
 CREATE VIEW analytics.events WITH (security_barrier) AS
 SELECT
-    i.name AS instance_id,
+    c.instance_id,
     c.phone,
     e.received_at,
     status_name(e.status) AS status,
     e.last_seen,
     e.extra,
     event_id(e.received_at, e.seq) AS event_id
-FROM visible_instances AS i
-INNER JOIN contacts AS c ON c.instance_id = i.id
+FROM visible_contacts AS c
 INNER JOIN events AS e ON e.contact_id = c.id;
 
 CREATE VIEW analytics.spans WITH (security_barrier) AS
-SELECT i.name AS instance_id, c.phone, s.*
-FROM visible_instances AS i
-INNER JOIN contacts AS c ON c.instance_id = i.id
+SELECT c.instance_id, c.phone, s.*
+FROM visible_contacts AS c
 CROSS JOIN LATERAL contact_spans(c.id, '-infinity', 'infinity') AS s;
 
 CREATE VIEW analytics.typing WITH (security_barrier) AS
@@ -331,9 +332,8 @@ FROM analytics.spans
 WHERE status = 'RECORDING';
 
 CREATE VIEW analytics.visits WITH (security_barrier) AS
-SELECT i.name AS instance_id, c.phone, v.*
-FROM visible_instances AS i
-INNER JOIN contacts AS c ON c.instance_id = i.id
+SELECT c.instance_id, c.phone, v.*
+FROM visible_contacts AS c
 CROSS JOIN LATERAL contact_visits(c.id, '-infinity', 'infinity') AS v;
 
 -- Days, or hours, come first, so that a filter on them is applied before anything is summed up.
@@ -624,6 +624,6 @@ TO PUBLIC;
 -- +goose Down
 DROP SCHEMA analytics CASCADE;
 DROP FUNCTION sums, present_contacts, heard_between, contact_visits, contact_spans, first_heard, day_start, event_id;
-DROP VIEW visible_instances;
+DROP VIEW visible_contacts, visible_instances;
 DROP FUNCTION asking_role;
 DROP TABLE analysts;
