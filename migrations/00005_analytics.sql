@@ -99,7 +99,7 @@ SELECT
     s.started_at,
     s.ended_at,
     extract(EPOCH FROM s.until - s.started_at),
-    coalesce(extract(EPOCH FROM s.confirmed_until - s.confirmed_from), 0),
+    coalesce(extract(EPOCH FROM s.confirmed_until - s.confirmed_from), 0.000000),
     s.events,
     s.ended_by
 FROM contacts AS c
