@@ -153,11 +153,11 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 		SELECT oid::regclass::text FROM pg_class
 		WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') ORDER BY 1`)
 	for _, table := range tables {
-		refused("SELECT * FROM public."+table)
-		refused("DELETE FROM public."+table)
+		refused("SELECT * FROM public." + table)
+		refused("DELETE FROM public." + table)
 	}
 	for _, view := range views(t, pool) {
-		refused("DELETE FROM "+view)
+		refused("DELETE FROM " + view)
 	}
 	refused("CREATE TABLE analytics.mine ()")
 	refused("CREATE SCHEMA mine")
@@ -316,7 +316,11 @@ func TestTheServiceNeedNotBeSuperuser(t *testing.T) {
 		}
 	}
 	run("CREATE ROLE " + owner + " LOGIN PASSWORD 'p'")
-	t.Cleanup(func() { run("REASSIGN OWNED BY " + owner + " TO CURRENT_USER"); run("DROP OWNED BY " + owner); run("DROP ROLE " + owner) })
+	t.Cleanup(func() {
+		run("REASSIGN OWNED BY " + owner + " TO CURRENT_USER")
+		run("DROP OWNED BY " + owner)
+		run("DROP ROLE " + owner)
+	})
 	run("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I OWNER TO " + owner + "', current_database()); END $$")
 	for _, kind := range []string{"TABLE", "VIEW"} {
 		relkinds := map[string]string{"TABLE": "'r', 'p'", "VIEW": "'v'"}[kind]
