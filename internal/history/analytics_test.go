@@ -68,6 +68,11 @@ func TestAnalyticsAgreeWithTheModel(t *testing.T) {
 				}
 			}
 		}
+		if k == 0 { // one is there for days, so that no end of it is rolled up
+			for at := now.Add(-30 * time.Hour); at.Before(now); at = at.Add(4 * time.Minute) {
+				p.events = append(p.events, presence.Event{InstanceID: p.instance, Phone: p.phone, Status: presence.Available, ReceivedAt: at})
+			}
+		}
 		// Some are still there, in the order of time even if it comes from two histories.
 		p.events = append(p.events, presence.Event{InstanceID: p.instance, Phone: p.phone, Status: presence.Statuses()[k%5], ReceivedAt: now})
 		slices.SortStableFunc(p.events, func(a, b presence.Event) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
