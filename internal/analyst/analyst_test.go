@@ -203,7 +203,7 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 			}
 		}
 	}
-	if n := count("public.present_contacts()"); n != 1 {
+	if n := count("public.present_contacts(3::smallint)"); n != 1 {
 		t.Errorf("%d contacts are present", n)
 	}
 	for _, call := range []string{
