@@ -224,19 +224,18 @@ heard AS (
     FROM contacts AS c
     WHERE c.id = contact AND c.instance_id = (SELECT i.id FROM visible_instances AS i WHERE i.id = instance)
     UNION ALL
-    SELECT c.id, h.from_slot, h.around_end, h.from_slot, h.until_slot
+    SELECT e.contact_id, h.from_slot, h.around_end, h.from_slot, h.until_slot
     FROM hole AS h
     CROSS JOIN LATERAL heard_between(h.from_slot - h.reach, h.around_end) AS e
-    INNER JOIN contacts AS c ON c.id = e.contact_id
     WHERE
-        c.instance_id = instance
+        (SELECT c.instance_id FROM contacts AS c WHERE c.id = e.contact_id) = instance
         -- A stretch that ends in a hole after the range fills all the time between: its contact was heard of at both ends.
         AND (
             h.from_slot < range_end
             OR (
                 SELECT p.seq
                 FROM events AS p
-                WHERE p.contact_id = c.id AND p.received_at >= range_end - h.reach AND p.received_at < range_end
+                WHERE p.contact_id = e.contact_id AND p.received_at >= range_end - h.reach AND p.received_at < range_end
                 LIMIT 1
             ) IS NOT NULL
         )
@@ -272,18 +271,14 @@ SELECT
     contact_id,
     coalesce(sum(inside) FILTER (WHERE measure = 'typing'), 0) * 0.000001,
     coalesce(sum(confirmed_inside) FILTER (WHERE measure = 'typing'), 0) * 0.000001,
-    coalesce(sum(starts) FILTER (WHERE measure = 'typing'), 0)::bigint,
+    coalesce(sum(starts) FILTER (WHERE measure = 'typing'), 0),
     coalesce(sum(inside) FILTER (WHERE measure = 'recording'), 0) * 0.000001,
     coalesce(sum(confirmed_inside) FILTER (WHERE measure = 'recording'), 0) * 0.000001,
-    coalesce(sum(starts) FILTER (WHERE measure = 'recording'), 0)::bigint,
+    coalesce(sum(starts) FILTER (WHERE measure = 'recording'), 0),
     coalesce(sum(inside) FILTER (WHERE measure = 'inChat'), 0) * 0.000001,
     coalesce(sum(confirmed_inside) FILTER (WHERE measure = 'inChat'), 0) * 0.000001,
-    coalesce(sum(starts) FILTER (WHERE measure = 'inChat'), 0)::bigint
-FROM (
-    SELECT contact_id, measure, sum(inside) AS inside, sum(confirmed_inside) AS confirmed_inside, sum(starts) AS starts
-    FROM part
-    GROUP BY contact_id, measure
-) AS m
+    coalesce(sum(starts) FILTER (WHERE measure = 'inChat'), 0)
+FROM part
 GROUP BY contact_id
 $$;
 -- +goose StatementEnd
