@@ -66,11 +66,13 @@ func (q *Queries) DropAnalyst(ctx context.Context, roleName string) (int64, erro
 const dropAnalystStatements = `-- name: DropAnalystStatements :many
 SELECT
     unnest(ARRAY[
-        format('REVOKE USAGE ON SCHEMA analytics FROM %I', $1::text),
+        format('GRANT %I TO CURRENT_USER', $1::text),
+        format('DROP OWNED BY %I', $1),
         format('DROP ROLE %I', $1)
     ])::text AS statement
 `
 
+// Only members of a role may drop what it owns, as its temporary tables, and what it may do.
 func (q *Queries) DropAnalystStatements(ctx context.Context, roleName string) ([]string, error) {
 	rows, err := q.db.Query(ctx, dropAnalystStatements, roleName)
 	if err != nil {

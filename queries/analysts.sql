@@ -10,9 +10,11 @@ SELECT
     ])::text AS statement;
 
 -- name: DropAnalystStatements :many
+-- Only members of a role may drop what it owns, as its temporary tables, and what it may do.
 SELECT
     unnest(ARRAY[
-        format('REVOKE USAGE ON SCHEMA analytics FROM %I', @role_name::text),
+        format('GRANT %I TO CURRENT_USER', @role_name::text),
+        format('DROP OWNED BY %I', @role_name),
         format('DROP ROLE %I', @role_name)
     ])::text AS statement;
 

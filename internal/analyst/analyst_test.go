@@ -259,6 +259,28 @@ func TestAnalystsReadOnly(t *testing.T) {
 	}
 }
 
+func TestDropTakesTemporaryTablesToo(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	_, conn := create(t, pool)
+	for _, sql := range []string{"SET default_transaction_read_only = off", "CREATE TEMP TABLE mine AS SELECT 1"} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := analyst.List(t.Context(), pool)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if err := analyst.Drop(t.Context(), pool, list[0].Name); err != nil {
+		t.Error(err)
+	}
+	// create's own clean-up wants one to drop.
+	if err := analyst.Create(t.Context(), pool, list[0], "p"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestListAndDrop(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
