@@ -107,8 +107,8 @@ func explain(err error, user string) error {
 	}
 	switch refused.Code {
 	case "42501": // insufficient_privilege
-		return fmt.Errorf("the role %s, which presencelog works as, may not make or drop this role: as a superuser, run ALTER ROLE %s CREATEROLE (%w)",
-			user, pgx.Identifier{user}.Sanitize(), err)
+		return fmt.Errorf("the role %s, which presencelog works as, may not make or drop this role: as a superuser, run "+
+			"ALTER ROLE %s CREATEROLE (%w)", user, pgx.Identifier{user}.Sanitize(), err)
 	case "42710": // duplicate_object
 		return errors.New("there is a role of this name already; take another, or drop it first")
 	}

@@ -317,8 +317,10 @@ func (a *analytics) compareSums(state string) {
 		byContact, byInstance := a.sums(bounds, func(at time.Time) string { return at.Format("2006-01-02T15") })
 		const hour = "to_char(hour, 'YYYY-MM-DD\"T\"HH24'), "
 		const between = " WHERE hour >= $1 AND hour < $2"
-		a.same(state+": hourly", a.lines("SELECT concat_ws(' ', instance_id, phone, "+hour+columns+" FROM analytics.hourly"+between, from, until), byContact)
-		a.same(state+": instance_hourly", a.lines("SELECT concat_ws(' ', instance_id, "+hour+columns+" FROM analytics.instance_hourly"+between, from, until), byInstance)
+		a.same(state+": hourly",
+			a.lines("SELECT concat_ws(' ', instance_id, phone, "+hour+columns+" FROM analytics.hourly"+between, from, until), byContact)
+		a.same(state+": instance_hourly",
+			a.lines("SELECT concat_ws(' ', instance_id, "+hour+columns+" FROM analytics.instance_hourly"+between, from, until), byInstance)
 
 		for _, name := range zones {
 			zone, err := time.LoadLocation(name)
@@ -338,17 +340,40 @@ func (a *analytics) compareSums(state string) {
 			}
 			state := state + ", " + name
 			const row = "SELECT concat_ws(' ', instance_id, phone, day, " + columns
-			a.same(state+": daily", a.lines(row+" FROM analytics.daily WHERE day BETWEEN $1::text::date AND $2::text::date", firstDay, lastDay), slices.Clone(byContact))
-			a.same(state+": instance_daily", a.lines("SELECT concat_ws(' ', instance_id, day, "+columns+
-				" FROM analytics.instance_daily WHERE day BETWEEN $1::text::date AND $2::text::date", firstDay, lastDay), byInstance)
+			const between = " WHERE day BETWEEN $1::text::date AND $2::text::date"
+			a.same(state+": daily", a.lines(row+" FROM analytics.daily"+between, firstDay, lastDay), slices.Clone(byContact))
+			a.same(state+": instance_daily",
+				a.lines("SELECT concat_ws(' ', instance_id, day, "+columns+" FROM analytics.instance_daily"+between, firstDay, lastDay), byInstance)
 			if _, err := a.tx.Exec(context.Background(), "UPDATE instances SET time_zone = NULL"); err != nil {
 				a.Fatal(err)
 			}
-			a.same(state+": daily()", a.lines(row+" FROM analytics.daily($3, $1::text::date, $2::text::date)", firstDay, lastDay, name), slices.Clone(byContact))
+			a.same(state+": daily()",
+				a.lines(row+" FROM analytics.daily($3, $1::text::date, $2::text::date)", firstDay, lastDay, name), slices.Clone(byContact))
 			p := a.people[len(state)%len(a.people)]
 			of := slices.DeleteFunc(byContact, func(line string) bool { return !strings.HasPrefix(line, p.instance+" "+p.phone+" ") })
 			a.same(state+": daily() of "+p.phone, a.lines(row+" FROM analytics.daily($3, $1::text::date, $2::text::date, $4, $5)",
 				firstDay, lastDay, name, p.instance, p.phone), of)
+		}
+	}
+}
+
+func TestDaysBeginAsInTheCalendar(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	for _, test := range []struct{ day, zone, want, why string }{
+		{"2026-11-01", "America/Havana", "2026-11-01T04:00:00Z", "midnight comes twice"},
+		{"2021-10-29", "Asia/Amman", "2021-10-28T21:00:00Z", "midnight comes twice"},
+		{"2026-04-24", "Africa/Cairo", "2026-04-23T22:00:00Z", "midnight is skipped"},
+		{"2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z", "midnight is skipped"},
+		{"2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z", "the whole day is skipped"},
+		{"2011-12-31", "Pacific/Apia", "2011-12-30T10:00:00Z", "the day after that"},
+		{"2026-10-05", "Australia/Lord_Howe", "2026-10-04T13:00:00Z", "after a day of 23.5 hours"},
+		{"2026-10-25", "Europe/Berlin", "2026-10-24T22:00:00Z", "a day of 25 hours"},
+	} {
+		var got time.Time
+		err := pool.QueryRow(t.Context(), "SELECT day_start($1::text::date, $2)", test.day, test.zone).Scan(&got)
+		if err != nil || !got.Equal(at(test.want)) {
+			t.Errorf("%s in %s, %s: %s, %v, want %s", test.day, test.zone, test.why, got.UTC(), err, test.want)
 		}
 	}
 }
