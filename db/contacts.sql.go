@@ -93,10 +93,14 @@ func (q *Queries) FindContact(ctx context.Context, instance string, phone string
 }
 
 const findContacts = `-- name: FindContacts :many
-SELECT c.id, i.name AS instance, c.phone
+SELECT c.id, k.instance::text AS instance, k.phone::text AS phone
 FROM (SELECT unnest($1::text []) AS instance, unnest($2::text []) AS phone) AS k
-INNER JOIN instances AS i ON i.name = k.instance
-INNER JOIN contacts AS c ON c.instance_id = i.id AND c.phone = k.phone
+CROSS JOIN LATERAL (
+    SELECT c.id
+    FROM contacts AS c
+    WHERE c.instance_id = (SELECT i.id FROM instances AS i WHERE i.name = k.instance) AND c.phone = k.phone
+    LIMIT 1
+) AS c
 `
 
 type FindContactsRow struct {
@@ -105,6 +109,7 @@ type FindContactsRow struct {
 	Phone    string
 }
 
+// One by one along the index: a plan that was made while there were few contacts would read all of them for each.
 func (q *Queries) FindContacts(ctx context.Context, instances []string, phones []string) ([]FindContactsRow, error) {
 	rows, err := q.db.Query(ctx, findContacts, instances, phones)
 	if err != nil {

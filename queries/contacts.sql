@@ -14,10 +14,15 @@ ORDER BY i.id, k.phone
 ON CONFLICT DO NOTHING;
 
 -- name: FindContacts :many
-SELECT c.id, i.name AS instance, c.phone
+-- One by one along the index: a plan that was made while there were few contacts would read all of them for each.
+SELECT c.id, k.instance::text AS instance, k.phone::text AS phone
 FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
-INNER JOIN instances AS i ON i.name = k.instance
-INNER JOIN contacts AS c ON c.instance_id = i.id AND c.phone = k.phone;
+CROSS JOIN LATERAL (
+    SELECT c.id
+    FROM contacts AS c
+    WHERE c.instance_id = (SELECT i.id FROM instances AS i WHERE i.name = k.instance) AND c.phone = k.phone
+    LIMIT 1
+) AS c;
 
 -- name: FindInstance :one
 SELECT id FROM instances WHERE name = @name;

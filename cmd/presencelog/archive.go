@@ -45,6 +45,9 @@ func (c *importCmd) Run(ctx context.Context) error {
 		progress := terminal.NewProgress(os.Stderr, "importing", "B", size)
 		count, err := archive.Import(ctx, pool, in, broken, progress.Set)
 		progress.Done()
+		if err == nil {
+			err = count.Pack(ctx, pool)
+		}
 		fmt.Printf("added %d, already stored %d, of other types %d, broken %d\n",
 			count.Added, count.Present, count.Ignored, count.Broken)
 		if err != nil {

@@ -83,10 +83,16 @@ func Import(
 	if !errors.Is(readErr, io.EOF) {
 		return count, fmt.Errorf("reading after line %d: %w", d.line, readErr)
 	}
-	if count.Added >= packAfter {
-		return count, postgres.Pack(ctx, pool)
-	}
 	return count, nil
+}
+
+// Pack packs the partitions of events if an import has added many: rows that came out of the order of their contacts and
+// of time take more room than they need.
+func (i Imported) Pack(ctx context.Context, pool *pgxpool.Pool) error {
+	if i.Added < packAfter {
+		return nil
+	}
+	return postgres.Pack(ctx, pool)
 }
 
 type decoder struct {

@@ -181,7 +181,12 @@ func (m *scaled) fill(ctx context.Context) (perSecond float64, err error) {
 	if err == nil && count.Added != m.events {
 		err = fmt.Errorf("%d events were made up, %d imported (%d broken)", m.events, count.Added, count.Broken)
 	}
-	return float64(m.events) / time.Since(began).Seconds(), err
+	if err != nil {
+		return 0, err
+	}
+	perSecond = float64(m.events) / time.Since(began).Seconds()
+	m.tell("packing")
+	return perSecond, count.Pack(ctx, m.pool)
 }
 
 // write writes the history as NDJSON: the panel, then the others, each in the order of time.
