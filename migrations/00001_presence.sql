@@ -54,7 +54,8 @@ COMMENT ON COLUMN events.last_seen IS 'lastSeen as sent; its unit differs betwee
 COMMENT ON COLUMN events.extra IS 'the fields that presencelog does not know, as sent; NULL if there were none';
 
 -- Rows lie on disk nearly in time order, so this index of a few pages finds what was received in the last minutes, of all contacts.
-CREATE INDEX events_received_at ON events USING brin (received_at) WITH (pages_per_range = 32);
+CREATE INDEX events_received_at ON events USING brin (received_at)
+WITH (pages_per_range = 32, autosummarize = on);
 
 -- +goose StatementBegin
 CREATE FUNCTION status_name(status smallint) RETURNS text
