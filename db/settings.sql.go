@@ -9,58 +9,91 @@ import (
 	"context"
 )
 
-const getTimeouts = `-- name: GetTimeouts :one
-SELECT
-    (extract(EPOCH FROM typing_timeout) * 1000000)::bigint AS typing,
-    (extract(EPOCH FROM recording_timeout) * 1000000)::bigint AS recording,
-    (extract(EPOCH FROM presence_timeout) * 1000000)::bigint AS presence
-FROM settings
+const listSettings = `-- name: ListSettings :many
+SELECT s.instance::text AS instance, v.name::text AS name, v.value::text AS value
+FROM (
+    SELECT
+        '' AS instance,
+        typing_timeout,
+        recording_timeout,
+        presence_timeout,
+        time_zone,
+        coalesce(retention, '365000 days') AS retention,
+        coalesce(rollup_retention, '365000 days') AS rollup_retention
+    FROM settings
+    UNION ALL
+    SELECT name, typing_timeout, recording_timeout, presence_timeout, time_zone, retention, rollup_retention
+    FROM instances
+) AS s
+CROSS JOIN LATERAL (
+    VALUES
+    ('typing_timeout', extract(EPOCH FROM s.typing_timeout)::text),
+    ('recording_timeout', extract(EPOCH FROM s.recording_timeout)::text),
+    ('presence_timeout', extract(EPOCH FROM s.presence_timeout)::text),
+    ('time_zone', s.time_zone),
+    ('retention', extract(EPOCH FROM s.retention)::text),
+    ('rollup_retention', extract(EPOCH FROM s.rollup_retention)::text)
+) AS v (name, value)
+WHERE v.value IS NOT NULL
+ORDER BY s.instance
 `
 
-type GetTimeoutsRow struct {
-	Typing    int64
-	Recording int64
-	Presence  int64
+type ListSettingsRow struct {
+	Instance string
+	Name     string
+	Value    string
 }
 
-// Timeouts cross the border to Go as microseconds.
-func (q *Queries) GetTimeouts(ctx context.Context) (GetTimeoutsRow, error) {
-	row := q.db.QueryRow(ctx, getTimeouts)
-	var i GetTimeoutsRow
-	err := row.Scan(&i.Typing, &i.Recording, &i.Presence)
-	return i, err
-}
-
-const listInstanceTimeouts = `-- name: ListInstanceTimeouts :many
-SELECT
-    name,
-    coalesce(extract(EPOCH FROM typing_timeout) * 1000000, 0)::bigint AS typing,
-    coalesce(extract(EPOCH FROM recording_timeout) * 1000000, 0)::bigint AS recording,
-    coalesce(extract(EPOCH FROM presence_timeout) * 1000000, 0)::bigint AS presence
-FROM instances
-WHERE num_nonnulls(typing_timeout, recording_timeout, presence_timeout) > 0
-ORDER BY name
-`
-
-type ListInstanceTimeoutsRow struct {
-	Name      string
-	Typing    int64
-	Recording int64
-	Presence  int64
-}
-
-// 0 where the instance has no timeout of its own.
-func (q *Queries) ListInstanceTimeouts(ctx context.Context) ([]ListInstanceTimeoutsRow, error) {
-	rows, err := q.db.Query(ctx, listInstanceTimeouts)
+// All that is set, of each instance, and with an empty name what holds where an instance has none of its own. A length of
+// time is a number of seconds; 365000 days of them are for ever.
+func (q *Queries) ListSettings(ctx context.Context) ([]ListSettingsRow, error) {
+	rows, err := q.db.Query(ctx, listSettings)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListInstanceTimeoutsRow
+	var items []ListSettingsRow
 	for rows.Next() {
-		var i ListInstanceTimeoutsRow
+		var i ListSettingsRow
+		if err := rows.Scan(&i.Instance, &i.Name, &i.Value); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listTimeouts = `-- name: ListTimeouts :many
+SELECT
+    instance_id,
+    micros_of(typing) AS typing,
+    micros_of(recording) AS recording,
+    micros_of(presence) AS presence
+FROM timeouts
+`
+
+type ListTimeoutsRow struct {
+	InstanceID int32
+	Typing     int64
+	Recording  int64
+	Presence   int64
+}
+
+// The timeouts in force, in microseconds.
+func (q *Queries) ListTimeouts(ctx context.Context) ([]ListTimeoutsRow, error) {
+	rows, err := q.db.Query(ctx, listTimeouts)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListTimeoutsRow
+	for rows.Next() {
+		var i ListTimeoutsRow
 		if err := rows.Scan(
-			&i.Name,
+			&i.InstanceID,
 			&i.Typing,
 			&i.Recording,
 			&i.Presence,
@@ -73,6 +106,16 @@ func (q *Queries) ListInstanceTimeouts(ctx context.Context) ([]ListInstanceTimeo
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockSettings = `-- name: LockSettings :exec
+SELECT FROM settings FOR UPDATE
+`
+
+// Lets one change settings at a time.
+func (q *Queries) LockSettings(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockSettings)
+	return err
 }
 
 const longestTimeouts = `-- name: LongestTimeouts :one
@@ -95,35 +138,48 @@ func (q *Queries) LongestTimeouts(ctx context.Context) (LongestTimeoutsRow, erro
 	return i, err
 }
 
-const setInstanceTimeouts = `-- name: SetInstanceTimeouts :exec
+const setInstanceSetting = `-- name: SetInstanceSetting :exec
 UPDATE instances
 SET
-    typing_timeout = nullif($1::bigint, 0) * interval '1 microsecond',
-    recording_timeout = nullif($2::bigint, 0) * interval '1 microsecond',
-    presence_timeout = nullif($3::bigint, 0) * interval '1 microsecond'
-WHERE name = $4
+    typing_timeout = CASE $1::text WHEN 'typing_timeout' THEN nullif($2::text, '')::interval ELSE typing_timeout END,
+    recording_timeout = CASE $1 WHEN 'recording_timeout' THEN nullif($2, '')::interval ELSE recording_timeout END,
+    presence_timeout = CASE $1 WHEN 'presence_timeout' THEN nullif($2, '')::interval ELSE presence_timeout END,
+    time_zone = CASE $1 WHEN 'time_zone' THEN nullif($2, '') ELSE time_zone END,
+    retention = CASE $1 WHEN 'retention' THEN nullif($2, '')::interval ELSE retention END,
+    rollup_retention = CASE $1 WHEN 'rollup_retention' THEN nullif($2, '')::interval ELSE rollup_retention END
+WHERE instances.name = $3
 `
 
-// 0 takes the instance's own timeout away.
-func (q *Queries) SetInstanceTimeouts(ctx context.Context, typing int64, recording int64, presence int64, name string) error {
-	_, err := q.db.Exec(ctx, setInstanceTimeouts,
-		typing,
-		recording,
-		presence,
-		name,
-	)
+// The same of an instance; an empty value takes its own away.
+func (q *Queries) SetInstanceSetting(ctx context.Context, name string, value string, instance string) error {
+	_, err := q.db.Exec(ctx, setInstanceSetting, name, value, instance)
 	return err
 }
 
-const setTimeouts = `-- name: SetTimeouts :exec
+const setSetting = `-- name: SetSetting :exec
 UPDATE settings
 SET
-    typing_timeout = $1::bigint * interval '1 microsecond',
-    recording_timeout = $2::bigint * interval '1 microsecond',
-    presence_timeout = $3::bigint * interval '1 microsecond'
+    typing_timeout = CASE $1::text WHEN 'typing_timeout' THEN nullif($2::text, '')::interval ELSE typing_timeout END,
+    recording_timeout = CASE $1 WHEN 'recording_timeout' THEN nullif($2, '')::interval ELSE recording_timeout END,
+    presence_timeout = CASE $1 WHEN 'presence_timeout' THEN nullif($2, '')::interval ELSE presence_timeout END,
+    time_zone = CASE $1 WHEN 'time_zone' THEN $2 ELSE time_zone END,
+    retention = CASE $1 WHEN 'retention' THEN nullif($2, '')::interval ELSE retention END,
+    rollup_retention = CASE $1 WHEN 'rollup_retention' THEN nullif($2, '')::interval ELSE rollup_retention END
 `
 
-func (q *Queries) SetTimeouts(ctx context.Context, typing int64, recording int64, presence int64) error {
-	_, err := q.db.Exec(ctx, setTimeouts, typing, recording, presence)
+// Changes the one of that name, whose value has the form in which ListSettings gives it.
+func (q *Queries) SetSetting(ctx context.Context, name string, value string) error {
+	_, err := q.db.Exec(ctx, setSetting, name, value)
 	return err
+}
+
+const zoneKnown = `-- name: ZoneKnown :one
+SELECT EXISTS (SELECT FROM pg_catalog.pg_timezone_names WHERE name = $1::text)
+`
+
+func (q *Queries) ZoneKnown(ctx context.Context, name string) (bool, error) {
+	row := q.db.QueryRow(ctx, zoneKnown, name)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }

@@ -26,8 +26,8 @@ type cli struct {
 	Quarantine quarantineCmd `cmd:"" help:"Look at callbacks that could not be understood, and try them again."`
 	Stats      statsCmd      `cmd:"" help:"Count what is stored and the space it takes."`
 	Rebuild    rebuildCmd    `cmd:"" help:"Make the sums that fast answers are made of anew from the events."`
-	Settings   settingsCmd   `cmd:"" help:"Show or change how long a status stands that no event renews."`
 	Analyst    analystCmd    `cmd:"" help:"Make and drop roles that ask in SQL."`
+	Settings   settingsCmd   `cmd:"" help:"Show or change timeouts, the time zone, and how long history is kept."`
 	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
 	Bench      benchCmd      `cmd:"" help:"Measure how many events a receiver takes, and how fast."`
 
@@ -46,7 +46,7 @@ func main() {
 		kong.Name("presencelog"),
 		kong.Description("The presence history of WhatsApp contacts: who was in the chat, typing or recording, when and for how long."),
 		kong.DefaultEnvars("PRESENCELOG"),
-		kong.Vars{"version": version(), "data_dir": defaultDataDir()},
+		kong.Vars{"version": version(), "data_dir": defaultDataDir(), "setting_names": settingNames()},
 		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -4,12 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/settings"
 )
 
@@ -17,6 +16,15 @@ type settingsCmd struct {
 	Show  settingsShowCmd  `cmd:"" default:"1" help:"Show the settings (the default)."`
 	Set   settingsSetCmd   `cmd:"" help:"Change a setting, for all of history at once."`
 	Reset settingsResetCmd `cmd:"" help:"Take an instance's own setting away."`
+}
+
+// settingNames is a list for kong.
+func settingNames() string {
+	var names []string
+	for _, s := range settings.All {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ",")
 }
 
 type settingsShowCmd struct {
@@ -34,9 +42,16 @@ func (c *settingsShowCmd) Run(ctx context.Context) error {
 			return printJSON(settingsJSON(s))
 		}
 		out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(out, "instance\ttyping_timeout\trecording_timeout\tpresence_timeout")
-		row := func(name string, t presence.Timeouts) {
-			fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", name, own(t.Typing), own(t.Recording), own(t.Presence))
+		fmt.Fprintln(out, "instance\t"+strings.ReplaceAll(settingNames(), ",", "\t"))
+		row := func(name string, values settings.Values) {
+			for _, one := range settings.All {
+				shown := "-"
+				if value, ok := values[one.Name]; ok {
+					shown = one.Show(value)
+				}
+				name += "\t" + shown
+			}
+			fmt.Fprintln(out, name)
 		}
 		row("(all)", s.Default)
 		for _, i := range s.Instances {
@@ -46,22 +61,12 @@ func (c *settingsShowCmd) Run(ctx context.Context) error {
 	})
 }
 
-// own shows a timeout; an instance that has none of its own has 0.
-func own(d time.Duration) string {
-	if d == 0 {
-		return "-"
-	}
-	return d.String()
-}
-
 func settingsJSON(s settings.Settings) map[string]any {
-	of := func(t presence.Timeouts) map[string]any {
+	of := func(values settings.Values) map[string]any {
 		m := map[string]any{}
-		for name, d := range map[string]time.Duration{
-			"typingTimeoutSeconds": t.Typing, "recordingTimeoutSeconds": t.Recording, "presenceTimeoutSeconds": t.Presence,
-		} {
-			if d > 0 {
-				m[name] = d.Seconds()
+		for _, one := range settings.All {
+			if value, ok := values[one.Name]; ok {
+				m[one.Key] = one.JSON(value)
 			}
 		}
 		return m
@@ -77,28 +82,25 @@ func settingsJSON(s settings.Settings) map[string]any {
 
 type settingsSetCmd struct {
 	database
-	Name     string        `arg:"" enum:"typing_timeout,recording_timeout,presence_timeout" help:"typing_timeout, recording_timeout or presence_timeout."`
-	Value    time.Duration `arg:"" help:"1s to 24h, for example 25s or 5m."`
-	Instance string        `placeholder:"ID" help:"Only for this instance."`
+	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
+	Value    string `arg:"" help:"A timeout like 25s or 5m; a time zone like America/Sao_Paulo; how long to keep, like 90d, 12w, 2y or forever."`
+	Instance string `placeholder:"ID" help:"Only for this instance."`
 }
 
 func (c *settingsSetCmd) Run(ctx context.Context) error {
-	if c.Value == 0 {
-		return fmt.Errorf("%s is 0; it may be from 1s to 24h", c.Name)
-	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		return settings.Set(ctx, pool, c.Instance, c.Name, c.Value)
+		return settings.SetText(ctx, pool, c.Instance, c.Name, c.Value)
 	})
 }
 
 type settingsResetCmd struct {
 	database
-	Name     string `arg:"" enum:"typing_timeout,recording_timeout,presence_timeout" help:"typing_timeout, recording_timeout or presence_timeout."`
+	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
 	Instance string `required:"" placeholder:"ID" help:"The instance."`
 }
 
 func (c *settingsResetCmd) Run(ctx context.Context) error {
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		return settings.Set(ctx, pool, c.Instance, c.Name, 0)
+		return settings.Reset(ctx, pool, c.Instance, c.Name)
 	})
 }

@@ -1,0 +1,165 @@
+package settings_test
+
+import (
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/settings"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func set(t *testing.T, pool *pgxpool.Pool, instance, name, text string) {
+	t.Helper()
+	if err := settings.SetText(t.Context(), pool, instance, name, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A timeout that changes makes the rollups stale of those instances where it holds, and nothing else does.
+func TestTimeoutsMakeRollupsStale(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	at := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	if err := postgres.MakePartitions(t.Context(), pool, at); err != nil {
+		t.Fatal(err)
+	}
+	set(t, pool, "own", "typing_timeout", "40s")
+	set(t, pool, "plain", "retention", "90d")
+	if _, err := pool.Exec(t.Context(), "UPDATE rollup_state SET rolled_until = $1", at.AddDate(0, 0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		instance, name, text string
+		want                 []string
+	}{
+		{"", "typing_timeout", "30s", []string{"plain"}},
+		{"", "typing_timeout", "30s", nil},
+		{"plain", "typing_timeout", "30s", nil}, // its own now, and the same as before
+		{"", "typing_timeout", "1m", nil},
+		{"", "presence_timeout", "1m", []string{"own", "plain"}},
+		{"own", "recording_timeout", "90s", []string{"own"}},
+		{"own", "recording_timeout", "", []string{"own"}},
+		{"own", "recording_timeout", "", nil},
+		{"", "time_zone", "America/Sao_Paulo", nil},
+		{"", "retention", "90d", nil},
+		{"new", "retention", "30d", nil},
+		{"", "rollup_retention", "2y", nil},
+	} {
+		if test.text != "" {
+			set(t, pool, test.instance, test.name, test.text)
+		} else if err := settings.Reset(t.Context(), pool, test.instance, test.name); err != nil {
+			t.Fatal(err)
+		}
+		rows, _ := pool.Query(t.Context(), `
+			SELECT i.name FROM rollup_stale AS s INNER JOIN instances AS i ON i.id = s.instance_id
+			WHERE from_slot = $1 AND until_slot = $2 ORDER BY 1`, at, at.AddDate(0, 0, 1))
+		got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%+v made stale %q (%v)", test, got, err)
+		}
+		if _, err := pool.Exec(t.Context(), "DELETE FROM rollup_stale"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Two who change different settings at once do not take back what the other did.
+func TestManyMayChangeSettingsAtOnce(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	want := map[string]string{}
+	var wg sync.WaitGroup
+	for name, text := range map[string]string{
+		"typing_timeout": "31s", "recording_timeout": "32s", "presence_timeout": "33s", "time_zone": "Asia/Kolkata", "retention": "34d",
+	} {
+		want[name] = text
+		wg.Add(2)
+		for _, instance := range []string{"", "i"} {
+			go func() {
+				defer wg.Done()
+				if err := settings.SetText(t.Context(), pool, instance, name, text); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+	}
+	wg.Wait()
+	s, err := settings.Read(t.Context(), pool)
+	if err != nil || len(s.Instances) != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	for _, one := range settings.All {
+		if one.Name == "rollup_retention" {
+			continue
+		}
+		for _, values := range []settings.Values{s.Default, s.Instances[0].Own} {
+			if got := one.Show(values[one.Name]); got != want[one.Name] {
+				t.Errorf("%s is %s, want %s", one.Name, got, want[one.Name])
+			}
+		}
+	}
+}
+
+func TestLengthsAsPeopleWriteThem(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	for text, want := range map[string]string{
+		"90d": "90d", "12w": "84d", "720h": "30d", "2y": "730d", "100y": "36500d", "25h30m": "25h30m0s", "24h0m0.000001s": "24h0m0.000001s",
+		"forever": "forever",
+	} {
+		for _, instance := range []string{"", "i"} {
+			set(t, pool, instance, "retention", text)
+			s, err := settings.Read(t.Context(), pool)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := s.Default
+			if instance != "" {
+				values = s.Instances[0].Own
+			}
+			for _, one := range settings.All {
+				if got := one.Show(values[one.Name]); one.Name == "retention" && got != want {
+					t.Errorf("%q is shown as %q, want %q", text, got, want)
+				}
+			}
+		}
+	}
+}
+
+// What one may set depends on what others are setting at that moment, also of all instances.
+func TestOneChangesSettingsAtATime(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	set(t, pool, "i", "retention", "10d")
+	set(t, pool, "", "rollup_retention", "forever")
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "UPDATE settings SET rollup_retention = '20 days'"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- settings.SetText(t.Context(), pool, "i", "retention", "30d") }()
+	select {
+	case err = <-done:
+		t.Fatalf("it did not wait (%v)", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err == nil {
+		t.Error("rollups of i would be kept shorter than its events")
+	}
+}
