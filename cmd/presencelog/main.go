@@ -28,6 +28,7 @@ type cli struct {
 	Rebuild    rebuildCmd    `cmd:"" help:"Make the sums that fast answers are made of anew from the events."`
 	Analyst    analystCmd    `cmd:"" help:"Make and drop roles that ask in SQL."`
 	Settings   settingsCmd   `cmd:"" help:"Show or change timeouts, the time zone, and how long history is kept."`
+	Retention  retentionCmd  `cmd:"" help:"Delete now what is older than the settings say, as serve does by itself, or show what that is."`
 	Simulate   simulateCmd   `cmd:"" help:"Make up believable traffic, live or as NDJSON of the past."`
 	Bench      benchCmd      `cmd:"" help:"Measure how many events a receiver takes, and how fast."`
 

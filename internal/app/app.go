@@ -20,6 +20,7 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
+	"github.com/presencelog/presencelog/internal/retention"
 	"github.com/presencelog/presencelog/internal/rollup"
 	"github.com/presencelog/presencelog/internal/secret"
 	"github.com/presencelog/presencelog/internal/spool"
@@ -166,8 +167,8 @@ func (a *App) openSpool(c Config) *spool.Spool {
 	return s
 }
 
-// startUpkeep keeps partitions ready for the events to come, and packs those of the past. Should the first fail for long,
-// the writer makes its own.
+// startUpkeep keeps partitions ready for the events to come, deletes what is older than the settings say, and packs what
+// is left of the past. Should the first fail for long, the writer makes its own.
 func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
@@ -178,8 +179,11 @@ func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
 			if err := postgres.MakePartitionsAhead(work, pool, presence.Now()); err != nil && work.Err() == nil {
 				a.log.Warn("making partitions ahead", "error", err)
 				pause = time.Minute
-			} else if err := postgres.PackPast(work, pool, presence.Now()); err != nil && work.Err() == nil {
-				a.log.Warn("packing past months", "error", err)
+			} else {
+				a.deleteOld(work, pool)
+				if err := postgres.PackPast(work, pool, presence.Now()); err != nil && work.Err() == nil {
+					a.log.Warn("packing past months", "error", err)
+				}
 			}
 			select {
 			case <-time.After(pause):
@@ -210,6 +214,18 @@ func (a *App) startRollups(ctx context.Context, pool *pgxpool.Pool) {
 		}
 	}()
 	a.onStop(func() { cancel(); <-ended })
+}
+
+func (a *App) deleteOld(ctx context.Context, pool *pgxpool.Pool) {
+	gone, err := retention.Run(ctx, pool, presence.Now())
+	if !gone.Empty() {
+		events, rollups := gone.Totals()
+		a.log.Info("deleted what is older than the settings say",
+			"events", events, "partitions", gone.Partitions, "rollups", rollups, "quarantine", gone.Quarantine)
+	}
+	if err != nil && !errors.Is(err, retention.ErrBusy) && ctx.Err() == nil {
+		a.log.Warn("deleting what is older than the settings say", "error", err)
+	}
 }
 
 func (a *App) serve(listener net.Listener, handler http.Handler) {
