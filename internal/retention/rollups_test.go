@@ -117,7 +117,7 @@ func TestRollingUpMeanwhile(t *testing.T) {
 	instance := rolledUp(t, pool)
 	fill(t, pool, "short", 1, shortFrom.Add(-12*time.Hour), shortFrom, 12*time.Hour)
 	set(t, pool, "keeps", "retention", "forever")
-	release, done := blocked(t, t.Context(), url)
+	release, done := blocked(t, t.Context(), url, shortFrom.Add(-12*time.Hour))
 	// The events of a are gone by now, but let them come back for a moment, as if they were not.
 	exec(t, pool, `INSERT INTO events (contact_id, received_at, seq, status)
 		SELECT id, at, 0, 1 FROM contacts, generate_series($1::timestamptz - interval '8 min', $1::timestamptz - interval '1 min', '1 min') AS at
