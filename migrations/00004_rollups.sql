@@ -92,8 +92,8 @@ BEGIN
     FROM (
         SELECT
             k.instance_id,
-            -- An event at the very end of a stretch may keep it from ending there.
-            slot_of(greatest(k.first_at, i.events_from) - interval '1 microsecond') AS from_slot,
+            -- An event at the very end of a stretch may keep it from ending there. What retention has left no events of stays.
+            greatest(slot_of(k.first_at - interval '1 microsecond'), slot_of(i.events_from)) AS from_slot,
             greatest(slot_of(k.last_at + r.reach), l.ended_slot) + interval '15 min' AS until_slot
         FROM (
             SELECT c.instance_id, min(e.received_at) AS first_at, max(e.received_at) AS last_at

@@ -88,6 +88,11 @@ func TestRollupsOutliveEvents(t *testing.T) {
 	if gone := run(t, pool); !gone.Empty() || get[int](t, pool, "SELECT count(*) FROM rollup_stale") > 0 {
 		t.Errorf("and then %s", text(gone))
 	}
+	// A late event at the horizon makes nothing stale that could not be made anew.
+	exec(t, pool, "SELECT mark_stale((SELECT array_agg(id) FROM contacts WHERE phone = 'long'), ARRAY[$1::timestamptz])", shortFrom)
+	if from := get[time.Time](t, pool, "SELECT min(from_slot) FROM rollup_stale"); !from.Equal(shortFrom) {
+		t.Errorf("after an event at the horizon stale is what ended from %s on", from)
+	}
 }
 
 // What is to be made anew of events that go is left as it is; the rest of it is still to be made anew.
