@@ -88,7 +88,7 @@ CROSS JOIN LATERAL generate_series(
     least(p.until_at, $1::timestamptz) - interval '1 microsecond',
     '1 hour'
 ) AS hour
-WHERE p.status = 3
+WHERE p.status = 3 AND p.until_at > $2
 GROUP BY hour
 `
 

@@ -30,7 +30,7 @@ CROSS JOIN LATERAL generate_series(
     least(p.until_at, sqlc.arg(range_end)::timestamptz) - interval '1 microsecond',
     '1 hour'
 ) AS hour
-WHERE p.status = 3
+WHERE p.status = 3 AND p.until_at > sqlc.arg(range_start)
 GROUP BY hour;
 
 -- name: RawTypingByContact :many
