@@ -291,14 +291,24 @@ SELECT
     s.started_at::timestamptz AS since,
     (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
     (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
-FROM (SELECT DISTINCT e.contact_id FROM events AS e WHERE e.received_at >= $1) AS heard
+FROM heard_between($1, 'infinity') AS heard
 INNER JOIN contacts AS c ON c.id = heard.contact_id
+INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
+CROSS JOIN LATERAL (
+    SELECT e.status, e.received_at
+    FROM events AS e
+    WHERE e.contact_id = c.id
+    ORDER BY e.received_at DESC, e.seq DESC
+    LIMIT 1
+) AS last
 CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', $2) AS s
 WHERE
     c.instance_id = $3
     AND c.phone > $4
     AND strpos(c.phone, $5) > 0
-    AND s.status = ANY($6::smallint [])
+    AND status_before(
+        $2::timestamptz + interval '1 microsecond', last.status, last.received_at, t
+    ) = ANY($6::smallint [])
 ORDER BY c.phone
 LIMIT $7
 `
@@ -322,7 +332,7 @@ type ListPresentContactsRow struct {
 }
 
 // The same for statuses that are not UNAVAILABLE. Who has one was heard of within the longest time that it lasts,
-// so only contacts with an event since heard_since are looked at.
+// so only contacts with an event since heard_since are looked at, and only whose last event has become that status.
 func (q *Queries) ListPresentContacts(ctx context.Context, arg ListPresentContactsParams) ([]ListPresentContactsRow, error) {
 	rows, err := q.db.Query(ctx, listPresentContacts,
 		arg.HeardSince,

@@ -135,17 +135,6 @@ WHERE c.id = contact AND s.measure = 'inChat'
 $$;
 -- +goose StatementEnd
 
--- Who was heard of in [range_start, range_end). The planner, which does not know how short that is, would rather read the
--- whole key than the few pages that the BRIN index names.
--- +goose StatementBegin
-CREATE FUNCTION heard_between(range_start timestamptz, range_end timestamptz) RETURNS TABLE (contact_id integer)
-LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET enable_indexscan = off SET enable_indexonlyscan = off AS $$
-SELECT DISTINCT e.contact_id
-FROM events AS e
-WHERE e.received_at >= range_start AND e.received_at < range_end
-$$;
--- +goose StatementEnd
-
 -- Who has a status now that is not UNAVAILABLE. Who has it was heard of within the longest time that it lasts; what it has
 -- become since the last event says whether the span is worth a look.
 -- +goose StatementBegin
@@ -643,7 +632,7 @@ TO PUBLIC;
 
 -- +goose Down
 DROP SCHEMA analytics CASCADE;
-DROP FUNCTION sums, present_contacts, heard_between, contact_visits, contact_spans, first_heard, day_start, event_id;
+DROP FUNCTION sums, present_contacts, contact_visits, contact_spans, first_heard, day_start, event_id;
 DROP VIEW visible_contacts, visible_instances;
 DROP FUNCTION asking_role;
 DROP TABLE analysts;

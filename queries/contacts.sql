@@ -78,21 +78,31 @@ LIMIT @max_rows;
 
 -- name: ListPresentContacts :many
 -- The same for statuses that are not UNAVAILABLE. Who has one was heard of within the longest time that it lasts,
--- so only contacts with an event since heard_since are looked at.
+-- so only contacts with an event since heard_since are looked at, and only whose last event has become that status.
 SELECT
     c.phone,
     s.status::smallint AS status,
     s.started_at::timestamptz AS since,
     (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
     (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
-FROM (SELECT DISTINCT e.contact_id FROM events AS e WHERE e.received_at >= @heard_since) AS heard
+FROM heard_between(@heard_since, 'infinity') AS heard
 INNER JOIN contacts AS c ON c.id = heard.contact_id
+INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
+CROSS JOIN LATERAL (
+    SELECT e.status, e.received_at
+    FROM events AS e
+    WHERE e.contact_id = c.id
+    ORDER BY e.received_at DESC, e.seq DESC
+    LIMIT 1
+) AS last
 CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
 WHERE
     c.instance_id = @instance_id
     AND c.phone > @after_phone
     AND strpos(c.phone, @search) > 0
-    AND s.status = ANY(@statuses::smallint [])
+    AND status_before(
+        sqlc.arg(now)::timestamptz + interval '1 microsecond', last.status, last.received_at, t
+    ) = ANY(@statuses::smallint [])
 ORDER BY c.phone
 LIMIT @max_rows;
 
