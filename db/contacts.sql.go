@@ -11,19 +11,42 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const addContacts = `-- name: AddContacts :exec
+const addContacts = `-- name: AddContacts :many
 INSERT INTO contacts (instance_id, phone)
 SELECT i.id, k.phone
 FROM (SELECT unnest($1::text []) AS instance, unnest($2::text []) AS phone) AS k
 INNER JOIN instances AS i ON i.name = k.instance
 ORDER BY i.id, k.phone
 ON CONFLICT DO NOTHING
+RETURNING id, (SELECT i.name FROM instances AS i WHERE i.id = instance_id) AS instance, phone
 `
 
-// In one order everywhere, so that two writers who add the same contacts wait for each other instead of deadlocking.
-func (q *Queries) AddContacts(ctx context.Context, instances []string, phones []string) error {
-	_, err := q.db.Exec(ctx, addContacts, instances, phones)
-	return err
+type AddContactsRow struct {
+	ID       int32
+	Instance string
+	Phone    string
+}
+
+// Returns those that were not there. In one order everywhere, so that two writers who add the same contacts wait for each
+// other instead of deadlocking.
+func (q *Queries) AddContacts(ctx context.Context, instances []string, phones []string) ([]AddContactsRow, error) {
+	rows, err := q.db.Query(ctx, addContacts, instances, phones)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AddContactsRow
+	for rows.Next() {
+		var i AddContactsRow
+		if err := rows.Scan(&i.ID, &i.Instance, &i.Phone); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const addInstances = `-- name: AddInstances :exec

@@ -15,11 +15,10 @@ const anyStored = `-- name: AnyStored :one
 SELECT
     EXISTS (
         SELECT FROM (
-            SELECT r.contact_id, min(r.received_at) AS first_at, max(r.received_at) AS last_at
-            FROM (
-                SELECT unnest($1::integer []) AS contact_id, unnest($2::timestamptz []) AS received_at
-            ) AS r
-            GROUP BY r.contact_id
+            SELECT
+                unnest($1::integer []) AS contact_id,
+                unnest($2::timestamptz []) AS first_at,
+                unnest($3::timestamptz []) AS last_at
         ) AS k
         CROSS JOIN LATERAL (
             SELECT e.contact_id
@@ -30,13 +29,22 @@ SELECT
     )
 `
 
-// Whether a contact of a batch has an event between its first and its last one there, as it has none in most batches of
-// an import. LIMIT keeps the planner from reading all events.
-func (q *Queries) AnyStored(ctx context.Context, contactIds []int32, receivedAts []pgtype.Timestamptz) (bool, error) {
-	row := q.db.QueryRow(ctx, anyStored, contactIds, receivedAts)
+// Whether one of the contacts has an event in its range of time, both ends in it. LIMIT keeps the planner from reading all
+// events.
+func (q *Queries) AnyStored(ctx context.Context, contactIds []int32, firstAts []pgtype.Timestamptz, lastAts []pgtype.Timestamptz) (bool, error) {
+	row := q.db.QueryRow(ctx, anyStored, contactIds, firstAts, lastAts)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+type CopyEventsParams struct {
+	ContactID  int32
+	ReceivedAt pgtype.Timestamptz
+	Seq        int16
+	Status     int16
+	LastSeen   *int64
+	Extra      []byte
 }
 
 const eventsAscending = `-- name: EventsAscending :many
@@ -187,7 +195,6 @@ type InsertEventsParams struct {
 // Takes columns, because one statement for a whole batch is what makes the receiver fast.
 // NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and ” in extras mean NULL.
 // Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
-// Who calls mark_stale gives 'infinity'.
 func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertEvents,
 		arg.ContactIds,

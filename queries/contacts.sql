@@ -4,14 +4,16 @@ SELECT unnest(@names::text []) AS name
 ORDER BY name
 ON CONFLICT DO NOTHING;
 
--- name: AddContacts :exec
--- In one order everywhere, so that two writers who add the same contacts wait for each other instead of deadlocking.
+-- name: AddContacts :many
+-- Returns those that were not there. In one order everywhere, so that two writers who add the same contacts wait for each
+-- other instead of deadlocking.
 INSERT INTO contacts (instance_id, phone)
 SELECT i.id, k.phone
 FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
 INNER JOIN instances AS i ON i.name = k.instance
 ORDER BY i.id, k.phone
-ON CONFLICT DO NOTHING;
+ON CONFLICT DO NOTHING
+RETURNING id, (SELECT i.name FROM instances AS i WHERE i.id = instance_id) AS instance, phone;
 
 -- name: FindContacts :many
 -- One by one along the index: a plan that was made while there were few contacts would read all of them for each.

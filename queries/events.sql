@@ -2,7 +2,6 @@
 -- Takes columns, because one statement for a whole batch is what makes the receiver fast.
 -- NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and '' in extras mean NULL.
 -- Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
--- Who calls mark_stale gives 'infinity'.
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 SELECT
     unnest(@contact_ids::integer []),
@@ -12,6 +11,10 @@ SELECT
     nullif(unnest(@last_seens::bigint []), @no_last_seen::bigint),
     nullif(unnest(@extras::text []), '')::json
 WHERE (SELECT rolled_until FROM rollup_state) < sqlc.arg(oldest)::timestamptz;
+
+-- name: CopyEvents :copyfrom
+INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
+VALUES (@contact_id, @received_at, @seq, @status, @last_seen, @extra);
 
 -- name: InsertMissingEvents :execrows
 -- The same for a batch of which some may be stored: a row whose key is taken is left out. It waits for a transaction that
@@ -27,16 +30,15 @@ SELECT
 ON CONFLICT DO NOTHING;
 
 -- name: AnyStored :one
--- Whether a contact of a batch has an event between its first and its last one there, as it has none in most batches of
--- an import. LIMIT keeps the planner from reading all events.
+-- Whether one of the contacts has an event in its range of time, both ends in it. LIMIT keeps the planner from reading all
+-- events.
 SELECT
     EXISTS (
         SELECT FROM (
-            SELECT r.contact_id, min(r.received_at) AS first_at, max(r.received_at) AS last_at
-            FROM (
-                SELECT unnest(@contact_ids::integer []) AS contact_id, unnest(@received_ats::timestamptz []) AS received_at
-            ) AS r
-            GROUP BY r.contact_id
+            SELECT
+                unnest(@contact_ids::integer []) AS contact_id,
+                unnest(@first_ats::timestamptz []) AS first_at,
+                unnest(@last_ats::timestamptz []) AS last_at
         ) AS k
         CROSS JOIN LATERAL (
             SELECT e.contact_id

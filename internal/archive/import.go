@@ -42,15 +42,15 @@ func Import(
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	// One goroutine reads and decodes the next chunk while the other stores the last one.
-	chunks := make(chan []presence.Event)
+	// One goroutine reads and arranges the next chunk while the other stores the last one.
+	chunks := make(chan ingest.Arranged)
 	stored := make(chan error, 1)
 	go func() {
 		store := ingest.NewStore(pool)
 		var err error
 		for chunk := range chunks {
 			var added int64
-			if added, err = store.Merge(ctx, chunk); err != nil {
+			if added, err = store.MergeArranged(ctx, chunk); err != nil {
 				cancel(err)
 				break
 			}
@@ -66,8 +66,13 @@ func Import(
 		var chunk []presence.Event
 		chunk, readErr = d.chunk()
 		if len(chunk) > 0 {
+			arranged, err := ingest.Arrange(chunk)
+			if err != nil {
+				readErr = err
+				break
+			}
 			select {
-			case chunks <- chunk:
+			case chunks <- arranged:
 			case <-ctx.Done():
 				readErr = context.Cause(ctx)
 			}

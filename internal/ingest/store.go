@@ -31,7 +31,8 @@ type contact struct{ instanceID, phone string }
 type Store struct {
 	pool  *pgxpool.Pool
 	known map[contact]int32
-	conns int64 // how many connections the pool had made when known was begun
+	added map[int32]bool // the contacts that are new in the transaction under way
+	conns int64          // how many connections the pool had made when known was begun
 	rows  db.InsertEventsParams
 }
 
@@ -65,7 +66,10 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		if err != nil || written == int64(len(events)) {
 			return err
 		}
-		_, err = s.merge(ctx, events)
+		arranged, err := Arrange(events)
+		if err == nil {
+			_, err = s.merge(ctx, arranged)
+		}
 		return err
 	})
 }
@@ -112,16 +116,20 @@ func isTaken(err error) bool {
 }
 
 // Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
-// stored if they are alike in all but Seq, which is given anew: events of one contact and ReceivedAt keep their order here.
-// The slice itself is put in another order.
+// stored if they are alike in all but Seq: events of one contact and ReceivedAt get it anew, in their order here.
 func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
-	if err := number(events); err != nil {
+	arranged, err := Arrange(events)
+	if err != nil {
 		return 0, err
 	}
-	// Rows of a contact side by side let its index pages fill up instead of being left half empty.
-	slices.SortStableFunc(events, func(a, b presence.Event) int {
-		return cmp.Or(strings.Compare(a.InstanceID, b.InstanceID), strings.Compare(a.Phone, b.Phone))
-	})
+	return s.MergeArranged(ctx, arranged)
+}
+
+// Arranged is events in the order in which Merge stores them.
+type Arranged []presence.Event
+
+// MergeArranged is Merge for who arranges the next events meanwhile.
+func (s *Store) MergeArranged(ctx context.Context, events Arranged) (added int64, err error) {
 	err = s.withPartitions(ctx, events, func() error {
 		added, err = s.merge(ctx, events)
 		if isTaken(err) { // by a transaction that came in between
@@ -132,37 +140,49 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 	return added, err
 }
 
-// number gives events of one contact and ReceivedAt ascending Seqs.
-func number(events []presence.Event) error {
-	type key struct {
-		contact
-		at int64
+// Arrange puts the events of a contact side by side, which lets its index pages fill up instead of being left half empty,
+// in the order of time, and gives those of one ReceivedAt ascending Seqs in the order in which they came.
+func Arrange(events []presence.Event) (Arranged, error) {
+	places := make([]int32, len(events)) // sorted instead of the events, which are large
+	for i := range places {
+		places[i] = int32(i)
 	}
-	seqs := make(map[key]int16, len(events))
-	for i := range events {
-		e := &events[i]
-		k := key{contact{e.InstanceID, e.Phone}, e.ReceivedAt.UnixMicro()}
-		if seqs[k] == math.MaxInt16 {
-			return fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
+	slices.SortFunc(places, func(a, b int32) int {
+		x, y := &events[a], &events[b]
+		if c := strings.Compare(x.Phone, y.Phone); c != 0 {
+			return c
 		}
-		e.Seq = seqs[k]
-		seqs[k]++
+		return cmp.Or(strings.Compare(x.InstanceID, y.InstanceID), x.ReceivedAt.Compare(y.ReceivedAt), cmp.Compare(a, b))
+	})
+	arranged := make(Arranged, len(events))
+	for i, place := range places {
+		e := events[place]
+		e.Seq = 0
+		if i > 0 && sameMoment(&e, &arranged[i-1]) {
+			if arranged[i-1].Seq == math.MaxInt16 {
+				return nil, fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
+			}
+			e.Seq = arranged[i-1].Seq + 1
+		}
+		arranged[i] = e
 	}
-	return nil
+	return arranged, nil
 }
 
-func (s *Store) merge(ctx context.Context, events []presence.Event) (added int64, err error) {
+func sameMoment(a, b *presence.Event) bool {
+	return a.ReceivedAt.Equal(b.ReceivedAt) && a.Phone == b.Phone && a.InstanceID == b.InstanceID
+}
+
+func (s *Store) merge(ctx context.Context, events Arranged) (added int64, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		added, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
 			return s.late(ctx, q, func() (int64, error) {
 				r := s.rows
-				// Most of what is merged is new altogether, and then a plain insert does, which is much faster.
-				if stored, err := q.AnyStored(ctx, r.ContactIds, r.ReceivedAts); err != nil || !stored {
-					if err == nil {
-						r.Oldest = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
-						_, err = q.InsertEvents(ctx, r)
-					}
-					return int64(len(events)), err
+				// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
+				if stored, err := s.anyStored(ctx, q); err != nil {
+					return 0, err
+				} else if !stored {
+					return q.CopyEvents(ctx, s.copies(events))
 				}
 				return q.MergeEvents(ctx, db.MergeEventsParams{
 					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
@@ -198,6 +218,7 @@ func (s *Store) inTx(
 ) (int64, error) {
 	var n int64
 	unknown := s.unknown(events)
+	s.added = nil
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		if err := s.addContacts(ctx, q, unknown); err != nil {
@@ -243,10 +264,18 @@ func (s *Store) addContacts(ctx context.Context, q *db.Queries, unknown map[cont
 	if err := q.AddInstances(ctx, names); err != nil {
 		return err
 	}
-	if err := q.AddContacts(ctx, instances, phones); err != nil {
+	added, err := q.AddContacts(ctx, instances, phones)
+	if err != nil {
 		return err
 	}
-	return find()
+	s.added = make(map[int32]bool, len(added))
+	for _, r := range added {
+		s.known[contact{r.Instance, r.Phone}], s.added[r.ID] = r.ID, true
+	}
+	if len(s.known)-before == len(unknown) {
+		return nil
+	}
+	return find() // others have added some meanwhile
 }
 
 func (s *Store) allKnown(events []presence.Event) bool {
@@ -271,6 +300,37 @@ func (s *Store) unknown(events []presence.Event) map[contact]bool {
 		}
 	}
 	return unknown
+}
+
+// anyStored says whether a contact of the batch has an event between its first and its last one there, as it has none in
+// most batches of an import.
+func (s *Store) anyStored(ctx context.Context, q *db.Queries) (bool, error) {
+	var contacts []int32
+	var firsts, lasts []pgtype.Timestamptz
+	for i, id := range s.rows.ContactIds { // side by side, in the order of time
+		at := s.rows.ReceivedAts[i]
+		if n := len(contacts); n > 0 && contacts[n-1] == id {
+			lasts[n-1] = at
+		} else if !s.added[id] {
+			contacts, firsts, lasts = append(contacts, id), append(firsts, at), append(lasts, at)
+		}
+	}
+	if len(contacts) == 0 {
+		return false, nil
+	}
+	return q.AnyStored(ctx, contacts, firsts, lasts)
+}
+
+func (s *Store) copies(events []presence.Event) []db.CopyEventsParams {
+	copies := make([]db.CopyEventsParams, len(events))
+	for i := range events {
+		e := &events[i]
+		copies[i] = db.CopyEventsParams{
+			ContactID: s.known[contact{e.InstanceID, e.Phone}], ReceivedAt: db.Time(e.ReceivedAt), Seq: e.Seq,
+			Status: int16(e.Status), LastSeen: e.LastSeen, Extra: e.Extra,
+		}
+	}
+	return copies
 }
 
 func (s *Store) fill(events []presence.Event) {
