@@ -1,0 +1,143 @@
+package history_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/rollup"
+)
+
+// touched is how many rows were read of each month's partition, from the table or its indexes.
+func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
+	t.Helper()
+	rows, err := pool.Query(t.Context(), `
+		SELECT t.relname, t.seq_tup_read + t.idx_tup_fetch + sum(i.idx_tup_read)
+		FROM pg_stat_user_tables AS t INNER JOIN pg_stat_user_indexes AS i USING (relid)
+		WHERE t.relname LIKE 'events\_%' AND i.indexrelname LIKE '%pkey' GROUP BY t.relname, t.seq_tup_read, t.idx_tup_fetch`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := map[string]int64{}
+	var name string
+	var n int64
+	if _, err := pgx.ForEachRow(rows, []any{&name, &n}, func() error { read[name] = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+// TestQuestionsReadWhatTheyAskFor counts the rows that the database reads for each question: those of the contact, in the
+// month that it is about. It must not depend on how many others there are.
+func TestQuestionsReadWhatTheyAskFor(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	ctx := t.Context()
+	const contacts, perMonth = 40, 1000
+	var histories []presence.Event
+	for month := time.January; month <= time.April; month++ {
+		for i := range perMonth {
+			at := time.Date(2026, month, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(i) * 40 * time.Minute)
+			for k := range contacts {
+				status := []presence.Status{presence.Composing, presence.Unavailable}[i%2]
+				at := at.Add(time.Duration(k) * time.Second)
+				histories = append(histories, presence.Event{InstanceID: "i", Phone: fmt.Sprint("5544", k), Status: status, ReceivedAt: at})
+			}
+		}
+	}
+	for some := range slices.Chunk(histories, 2000) { // as they would have come: a merge lays each contact's side by side
+		store(t, pool, some)
+	}
+	now := at("2026-04-25T00:00:00Z")
+	if _, err := pool.Exec(ctx, "VACUUM ANALYZE events"); err != nil {
+		t.Fatal(err)
+	}
+	if err := rollup.Run(ctx, pool, func() time.Time { return now }, 0); err != nil {
+		t.Fatal(err)
+	}
+
+	one, err := postgres.Connect(ctx, pool.Config().ConnString(), "reader", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	reader := history.NewReader(one, func() time.Time { return now })
+	day := history.Range{From: at("2026-03-15T00:00:00Z"), To: at("2026-03-16T00:00:00Z")}
+	month := history.Range{From: at("2026-03-01T12:00:00Z"), To: at("2026-03-28T12:00:00Z")}
+	odd := history.Range{From: at("2026-03-15T00:07:00Z"), To: at("2026-03-16T00:03:00Z")}
+	daily := history.Calendar{Range: day, Bucket: history.Hour, Zone: time.UTC}
+	const inMonth, inDay = perMonth, 36
+	const aLook = 3 * 32 * 140 // at who was heard of: some ranges of pages that the BRIN index names
+	for _, test := range []struct {
+		name string
+		most int64 // rows read of the month it is about
+		ask  func(ctx context.Context) error
+	}{
+		{"timeline of a day", 10 * inDay, func(ctx context.Context) error {
+			_, err := reader.Timeline(ctx, "i", "55447", day, time.Time{}, 1000)
+			return err
+		}},
+		{"timeline of a month", 4 * inMonth, func(ctx context.Context) error {
+			_, err := reader.Timeline(ctx, "i", "55447", month, time.Time{}, 10_000)
+			return err
+		}},
+		{"a page of a timeline", 20 * 10, func(ctx context.Context) error {
+			_, err := reader.Timeline(ctx, "i", "55447", month, time.Time{}, 10)
+			return err
+		}},
+		{"durations of a contact", 10 * inDay, func(ctx context.Context) error {
+			_, err := reader.ContactDurations(ctx, "i", "55447", daily)
+			return err
+		}},
+		{"events of a contact", 3 * inDay, func(ctx context.Context) error {
+			_, err := reader.Events(ctx, "i", "55447", day, nil, 1000)
+			return err
+		}},
+		{"durations of all contacts", aLook, func(ctx context.Context) error {
+			_, err := reader.InstanceDurations(ctx, "i", daily)
+			return err
+		}},
+		{"the same, cut within a quarter of an hour", 3*aLook + contacts*inDay, func(ctx context.Context) error {
+			_, err := reader.InstanceDurations(ctx, "i", history.Calendar{Range: odd, Bucket: history.Hour, Zone: time.UTC})
+			return err
+		}},
+		{"heat map", aLook, func(ctx context.Context) error {
+			_, err := reader.Heatmap(ctx, "i", presence.MeasureTyping, day, time.UTC)
+			return err
+		}},
+		{"top", aLook, func(ctx context.Context) error {
+			_, err := reader.Top(ctx, "i", presence.MeasureTyping, false, day, 10)
+			return err
+		}},
+	} {
+		flush := func() {
+			t.Helper()
+			if _, err := one.Exec(ctx, "SELECT pg_stat_force_next_flush()"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		flush()
+		before := touched(t, pool)
+		if err := test.ask(ctx); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		flush()
+		for name, rows := range touched(t, pool) {
+			switch read := rows - before[name]; {
+			case name == "events_2026_03" && read > test.most:
+				t.Errorf("%s: %d rows of %s were read, want at most %d", test.name, read, name, test.most)
+			case name != "events_2026_03" && read > 0:
+				t.Errorf("%s: %d rows of %s were read, which it is not about", test.name, read, name)
+			}
+		}
+	}
+}
