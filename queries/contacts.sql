@@ -88,6 +88,8 @@ SELECT
     (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
     (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
 FROM heard_between(@heard_since, 'infinity') AS heard
+-- The planner would rather go through all contacts in the order of their phones; that they are ordered by
+-- something else keeps it from that.
 INNER JOIN contacts AS c ON c.id = heard.contact_id
 INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
 CROSS JOIN LATERAL (
@@ -105,7 +107,7 @@ WHERE
     AND status_before(
         sqlc.arg(now)::timestamptz + interval '1 microsecond', last.status, last.received_at, t
     ) = ANY(@statuses::smallint [])
-ORDER BY c.phone
+ORDER BY c.phone || ''
 LIMIT @max_rows;
 
 -- name: AllContacts :many

@@ -55,7 +55,7 @@ func Import(
 				break
 			}
 			count.Added += added
-			count.Present += int64(len(chunk)) - added
+			count.Present += int64(len(chunk.Events)) - added
 		}
 		stored <- err
 	}()

@@ -66,7 +66,7 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		if err != nil || written == int64(len(events)) {
 			return err
 		}
-		arranged, err := Arrange(events)
+		arranged, err := Arrange(slices.Clone(events)) // which keep their keys, should this be tried again
 		if err == nil {
 			_, err = s.merge(ctx, arranged)
 		}
@@ -116,7 +116,7 @@ func isTaken(err error) bool {
 }
 
 // Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
-// stored if they are alike in all but Seq: events of one contact and ReceivedAt get it anew, in their order here.
+// stored if they are alike in all but Seq, which Arrange gives them anew.
 func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
 	arranged, err := Arrange(events)
 	if err != nil {
@@ -125,25 +125,33 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 	return s.MergeArranged(ctx, arranged)
 }
 
-// Arranged is events in the order in which Merge stores them.
-type Arranged []presence.Event
+// Arranged is events that Merge can store.
+type Arranged struct {
+	Events []presence.Event
+	ranges []contactRange
+}
+
+// contactRange is the time over which events are of a contact.
+type contactRange struct {
+	contact
+	first, last time.Time
+}
 
 // MergeArranged is Merge for who arranges the next events meanwhile.
-func (s *Store) MergeArranged(ctx context.Context, events Arranged) (added int64, err error) {
-	err = s.withPartitions(ctx, events, func() error {
-		added, err = s.merge(ctx, events)
+func (s *Store) MergeArranged(ctx context.Context, batch Arranged) (added int64, err error) {
+	err = s.withPartitions(ctx, batch.Events, func() error {
+		added, err = s.merge(ctx, batch)
 		if isTaken(err) { // by a transaction that came in between
-			added, err = s.merge(ctx, events)
+			added, err = s.merge(ctx, batch)
 		}
 		return err
 	})
 	return added, err
 }
 
-// Arrange puts the events of a contact side by side, which lets its index pages fill up instead of being left half empty,
-// in the order of time, and gives those of one ReceivedAt ascending Seqs in the order in which they came.
+// Arrange gives events of one contact and ReceivedAt ascending Seqs, in the order in which they stand.
 func Arrange(events []presence.Event) (Arranged, error) {
-	places := make([]int32, len(events)) // sorted instead of the events, which are large
+	places := make([]int32, len(events)) // sorted instead of the events, which are large, and go to the database as they came
 	for i := range places {
 		places[i] = int32(i)
 	}
@@ -154,17 +162,21 @@ func Arrange(events []presence.Event) (Arranged, error) {
 		}
 		return cmp.Or(strings.Compare(x.InstanceID, y.InstanceID), x.ReceivedAt.Compare(y.ReceivedAt), cmp.Compare(a, b))
 	})
-	arranged := make(Arranged, len(events))
+	arranged := Arranged{Events: events}
 	for i, place := range places {
-		e := events[place]
+		e := &events[place]
 		e.Seq = 0
-		if i > 0 && sameMoment(&e, &arranged[i-1]) {
-			if arranged[i-1].Seq == math.MaxInt16 {
-				return nil, fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
+		if i > 0 && sameMoment(e, &events[places[i-1]]) {
+			if e.Seq = events[places[i-1]].Seq + 1; e.Seq < 0 {
+				return Arranged{}, fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
 			}
-			e.Seq = arranged[i-1].Seq + 1
 		}
-		arranged[i] = e
+		k := contact{e.InstanceID, e.Phone}
+		if n := len(arranged.ranges); n > 0 && arranged.ranges[n-1].contact == k {
+			arranged.ranges[n-1].last = e.ReceivedAt
+		} else {
+			arranged.ranges = append(arranged.ranges, contactRange{k, e.ReceivedAt, e.ReceivedAt})
+		}
 	}
 	return arranged, nil
 }
@@ -173,16 +185,16 @@ func sameMoment(a, b *presence.Event) bool {
 	return a.ReceivedAt.Equal(b.ReceivedAt) && a.Phone == b.Phone && a.InstanceID == b.InstanceID
 }
 
-func (s *Store) merge(ctx context.Context, events Arranged) (added int64, err error) {
+func (s *Store) merge(ctx context.Context, batch Arranged) (added int64, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-		added, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
+		added, err = s.inTx(ctx, conn, batch.Events, func(q *db.Queries) (int64, error) {
 			return s.late(ctx, q, func() (int64, error) {
 				r := s.rows
 				// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
-				if stored, err := s.anyStored(ctx, q); err != nil {
+				if stored, err := s.anyStored(ctx, q, batch.ranges); err != nil {
 					return 0, err
 				} else if !stored {
-					return q.CopyEvents(ctx, s.copies(events))
+					return q.CopyEvents(ctx, s.copies(batch.Events))
 				}
 				return q.MergeEvents(ctx, db.MergeEventsParams{
 					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
@@ -302,17 +314,13 @@ func (s *Store) unknown(events []presence.Event) map[contact]bool {
 	return unknown
 }
 
-// anyStored says whether a contact of the batch has an event between its first and its last one there, as it has none in
-// most batches of an import.
-func (s *Store) anyStored(ctx context.Context, q *db.Queries) (bool, error) {
+// anyStored says whether a contact has an event in its range, as none has in most batches of an import.
+func (s *Store) anyStored(ctx context.Context, q *db.Queries, ranges []contactRange) (bool, error) {
 	var contacts []int32
 	var firsts, lasts []pgtype.Timestamptz
-	for i, id := range s.rows.ContactIds { // side by side, in the order of time
-		at := s.rows.ReceivedAts[i]
-		if n := len(contacts); n > 0 && contacts[n-1] == id {
-			lasts[n-1] = at
-		} else if !s.added[id] {
-			contacts, firsts, lasts = append(contacts, id), append(firsts, at), append(lasts, at)
+	for _, r := range ranges {
+		if id := s.known[r.contact]; !s.added[id] {
+			contacts, firsts, lasts = append(contacts, id), append(firsts, db.Time(r.first)), append(lasts, db.Time(r.last))
 		}
 	}
 	if len(contacts) == 0 {
