@@ -301,8 +301,8 @@ func (m *scaled) timelines(ctx context.Context) error {
 			}
 		}
 		slices.Sort(took)
-		m.figure(fmt.Sprintf("timeline of a contact, %d days, p50", days), "ms", took[len(took)/2])
-		m.figure(fmt.Sprintf("timeline of a contact, %d days, p99", days), "ms", took[len(took)*99/100])
+		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p50", days), "ms", took[len(took)/2])
+		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p99", days), "ms", took[len(took)*99/100])
 	}
 	return nil
 }
@@ -412,7 +412,7 @@ func (m *scaled) against(_ context.Context, name string, service, raw func() err
 	}
 	m.figure(name, "ms", ours)
 	m.figure("— by a window over the events", "ms", theirs)
-	m.figure("— which takes so many times as long", "", theirs/ours)
+	m.figure("— how many times as long that is", "", theirs/ours)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/presencelog/presencelog/db"
@@ -48,9 +49,7 @@ func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over 
 	}
 	err = r.instanceParts(ctx, instanceID, over.Range, t.add, func(q *db.Queries, id int32, in Range) error {
 		rows, err := q.RolledSums(ctx, id, db.Time(in.From), db.Time(in.To))
-		for _, row := range rows {
-			t.addRolled(row)
-		}
+		t.addRolled(rows)
 		return err
 	})
 	if err != nil {
@@ -59,10 +58,9 @@ func (r *Reader) InstanceDurations(ctx context.Context, instanceID string, over 
 	return t.sums(over), nil
 }
 
-// tallies sums up stretches in the buckets of a calendar and over all of it.
+// tallies sums up stretches in the buckets of a calendar.
 type tallies struct {
 	bounds  []int64 // of the buckets, µs since 1970
-	total   map[presence.Measure]*tally
 	buckets []map[presence.Measure]*tally
 }
 
@@ -77,7 +75,7 @@ func newTallies(over Calendar) (*tallies, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tallies{total: newMeasures()}
+	t := &tallies{}
 	for i, b := range bounds {
 		t.bounds = append(t.bounds, b.UnixMicro())
 		if i > 0 {
@@ -94,20 +92,29 @@ func newMeasures() map[presence.Measure]*tally {
 // add adds the part of a stretch that lies within a range.
 func (t *tallies) add(s stretch, within Range) {
 	clip := span{max(within.From.UnixMicro(), t.bounds[0]), min(within.To.UnixMicro(), t.bounds[len(t.bounds)-1])}
-	t.total[s.measure].add(s, clip)
 	last := min(max(s.until-1, s.start), clip.to-1) // one that starts now has no length yet
 	for i := bucketOf(t.bounds, max(s.start, clip.from)); i < len(t.buckets) && t.bounds[i] <= last; i++ {
 		t.buckets[i][s.measure].add(s, span{max(clip.from, t.bounds[i]), min(clip.to, t.bounds[i+1])})
 	}
 }
 
-// addRolled adds what lies in one slot, which no bound of a bucket cuts.
-func (t *tallies) addRolled(r db.RolledSumsRow) {
-	bucket := t.buckets[bucketOf(t.bounds, r.Slot.Time.UnixMicro())]
-	for _, sum := range []*tally{t.total[presence.Measure(r.Measure)], bucket[presence.Measure(r.Measure)]} {
-		sum.inside += r.Micros
-		sum.confirmed += r.ConfirmedMicros
-		for _, length := range r.Lengths {
+// addRolled adds what lies in slots, which no bound of a bucket cuts.
+func (t *tallies) addRolled(rows []db.RolledSumsRow) {
+	tallyOf := func(row db.RolledSumsRow) *tally {
+		return t.buckets[bucketOf(t.bounds, row.Slot.Time.UnixMicro())][presence.Measure(row.Measure)]
+	}
+	starts := map[*tally]int{}
+	for _, row := range rows {
+		starts[tallyOf(row)] += int(row.Starts)
+	}
+	for sum, n := range starts { // there may be millions
+		sum.lengths = slices.Grow(sum.lengths, n)
+	}
+	for _, row := range rows {
+		sum := tallyOf(row)
+		sum.inside += row.Micros
+		sum.confirmed += row.ConfirmedMicros
+		for _, length := range row.Lengths {
 			if length > 0 { // it starts here
 				sum.lengths = append(sum.lengths, length)
 			}
@@ -126,7 +133,7 @@ func (t *tally) add(s stretch, clip span) {
 func (t *tallies) sums(over Calendar) Sums {
 	d := Sums{
 		From: over.From.UTC(), To: over.To.UTC(), Bucket: over.Bucket, TZ: over.Zone.String(),
-		Total: summary(t.total), Buckets: []presence.Bucket{},
+		Total: summary(t.total()), Buckets: []presence.Bucket{},
 	}
 	if over.Bucket == NoBucket {
 		return d
@@ -137,6 +144,24 @@ func (t *tallies) sums(over Calendar) Sums {
 		})
 	}
 	return d
+}
+
+// total adds up the buckets.
+func (t *tallies) total() map[presence.Measure]*tally {
+	if len(t.buckets) == 1 {
+		return t.buckets[0]
+	}
+	total := newMeasures()
+	for measure, sum := range total {
+		lengths := make([][]int64, len(t.buckets))
+		for i, bucket := range t.buckets {
+			sum.inside += bucket[measure].inside
+			sum.confirmed += bucket[measure].confirmed
+			lengths[i] = bucket[measure].lengths
+		}
+		sum.lengths = slices.Concat(lengths...)
+	}
+	return total
 }
 
 func summary(of map[presence.Measure]*tally) presence.Summary {
