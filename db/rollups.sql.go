@@ -272,15 +272,11 @@ func (q *Queries) RollUp(ctx context.Context, instanceID int32, fromSlot pgtype.
 
 const rolledContacts = `-- name: RolledContacts :many
 SELECT r.contact_ids, r.inside, r.confirmed_inside, r.lengths
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = $1
     AND r.measure = $2
     AND r.slot >= $3 AND r.slot < $4
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    )
 `
 
 type RolledContactsRow struct {
@@ -323,15 +319,11 @@ func (q *Queries) RolledContacts(ctx context.Context, instanceID int32, measure 
 
 const rolledSlots = `-- name: RolledSlots :many
 SELECT r.slot, sum(r.micros)::bigint AS micros, sum(r.confirmed_micros)::bigint AS confirmed_micros, sum(r.starts)::bigint AS starts
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = $1
     AND r.measure = $2
     AND r.slot >= $3 AND r.slot < $4
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    )
 GROUP BY r.slot
 `
 
@@ -375,14 +367,10 @@ func (q *Queries) RolledSlots(ctx context.Context, instanceID int32, measure str
 
 const rolledSums = `-- name: RolledSums :many
 SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.lengths
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = $1
     AND r.slot >= $2 AND r.slot < $3
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    )
 `
 
 type RolledSumsRow struct {

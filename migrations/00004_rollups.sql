@@ -63,6 +63,16 @@ CREATE TABLE rollup_stale (
 CREATE INDEX rollup_stale_instance ON rollup_stale (instance_id);
 COMMENT ON TABLE rollup_stale IS 'Ended slots [from_slot, until_slot) whose rollups are to be made anew and not to be read';
 
+CREATE VIEW current_rollups AS
+SELECT r.*
+FROM rollups AS r
+WHERE
+    NOT EXISTS (
+        SELECT FROM rollup_stale AS s
+        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
+    );
+COMMENT ON VIEW current_rollups IS 'The rollups that can be read';
+
 -- The quarter of an hour that a moment lies in.
 -- +goose StatementBegin
 CREATE FUNCTION slot_of(moment timestamptz) RETURNS timestamptz
@@ -318,7 +328,7 @@ RETURN (extract(EPOCH FROM length) * 1000000)::bigint;
 
 -- +goose Down
 DROP FUNCTION roll_up, advance_rollups, stretches_ended, instance_stretches, heard_between, not_rolled_up, mark_all_stale, mark_stale, first_slot, micros_of, slot_of;
-DROP VIEW reaches;
+DROP VIEW reaches, current_rollups;
 DROP TABLE rollup_stale, rollup_state, rollups;
 ALTER TABLE instances DROP COLUMN time_zone, DROP COLUMN retention, DROP COLUMN rollup_retention, DROP COLUMN events_from;
 ALTER TABLE settings DROP COLUMN time_zone, DROP COLUMN retention, DROP COLUMN rollup_retention;

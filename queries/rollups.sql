@@ -54,41 +54,29 @@ ORDER BY from_slot;
 -- name: RolledSums :many
 -- What is rolled up of the slots [range_start, range_end). lengths has a 0 for a stretch that started before the slot.
 SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.lengths
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = @instance_id
-    AND r.slot >= @range_start AND r.slot < @range_end
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    );
+    AND r.slot >= @range_start AND r.slot < @range_end;
 
 -- name: RolledSlots :many
 -- Its sums alone, of one measure.
 SELECT r.slot, sum(r.micros)::bigint AS micros, sum(r.confirmed_micros)::bigint AS confirmed_micros, sum(r.starts)::bigint AS starts
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = @instance_id
     AND r.measure = @measure
     AND r.slot >= @range_start AND r.slot < @range_end
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    )
 GROUP BY r.slot;
 
 -- name: RolledContacts :many
 -- Whose they are, of one measure.
 SELECT r.contact_ids, r.inside, r.confirmed_inside, r.lengths
-FROM rollups AS r
+FROM current_rollups AS r
 WHERE
     r.instance_id = @instance_id
     AND r.measure = @measure
-    AND r.slot >= @range_start AND r.slot < @range_end
-    AND NOT EXISTS (
-        SELECT FROM rollup_stale AS s
-        WHERE s.instance_id = r.instance_id AND s.from_slot <= r.ended_slot AND s.until_slot > r.ended_slot
-    );
+    AND r.slot >= @range_start AND r.slot < @range_end;
 
 -- name: InstanceStretches :many
 SELECT
