@@ -190,3 +190,20 @@ func (t *tally) durations() presence.Durations {
 }
 
 func seconds(micros float64) float64 { return micros / 1e6 }
+
+// bucketOf returns the index of the last bound at or before a moment. The first bound must be.
+func bucketOf(bounds []int64, moment int64) int {
+	i, found := slices.BinarySearch(bounds, moment)
+	if found {
+		return i
+	}
+	return i - 1
+}
+
+// span is a range of time in microseconds since 1970: [from, to).
+type span struct{ from, to int64 }
+
+// of returns how much of [start, end) lies in it.
+func (s span) of(start, end int64) int64 {
+	return max(0, min(end, s.to)-max(start, s.from))
+}

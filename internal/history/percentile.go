@@ -1,9 +1,6 @@
 package history
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // percentile returns PostgreSQL's percentile_cont: the value at p (0 to 1) of the way through the numbers in order, between
 // two of them if it falls there. It puts the numbers in another order; there must be one.
@@ -53,22 +50,3 @@ func selectNth(numbers []int64, n int) {
 func medianOf(a, b, c int64) int64 {
 	return max(min(a, b), min(max(a, b), c))
 }
-
-// bucketOf returns the index of the last bound at or before a moment. The first bound must be.
-func bucketOf(bounds []int64, moment int64) int {
-	i, found := slices.BinarySearch(bounds, moment)
-	if found {
-		return i
-	}
-	return i - 1
-}
-
-// span is a range of time in microseconds since 1970: [from, to).
-type span struct{ from, to int64 }
-
-// of returns how much of [start, end) lies in it.
-func (s span) of(start, end int64) int64 {
-	return max(0, min(end, s.to)-max(start, s.from))
-}
-
-var forever = span{math.MinInt64, math.MaxInt64}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -92,7 +93,7 @@ func (p *parts) notRolledUp(slots Range) error {
 	}
 	var holes []span // (from, to]
 	for _, row := range rows {
-		hole := span{row.FromSlot.Time.UnixMicro(), forever.to}
+		hole := span{row.FromSlot.Time.UnixMicro(), math.MaxInt64}
 		if row.UntilSlot.InfinityModifier == pgtype.Finite {
 			hole.to = row.UntilSlot.Time.UnixMicro()
 		}
@@ -100,7 +101,7 @@ func (p *parts) notRolledUp(slots Range) error {
 	}
 	endsInHole := func(s stretch) bool {
 		for _, hole := range holes {
-			if s.until > hole.from && s.until <= hole.to || !s.ended && hole.to == forever.to {
+			if s.until > hole.from && s.until <= hole.to || !s.ended && hole.to == math.MaxInt64 {
 				return true
 			}
 		}
