@@ -90,42 +90,27 @@ const cutRollups = `-- name: CutRollups :exec
 WITH across AS (
     DELETE FROM rollups
     WHERE instance_id = $1 AND slot < $2 AND ended_slot >= $2
-    RETURNING slot, ended_slot, measure, contact_ids, inside, confirmed_inside, lengths
+    RETURNING slot, ended_slot, micros, confirmed_micros, instance_id, starts, measure, parts
 ),
 
 kept AS (
-    INSERT INTO rollups (
-        instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, contact_ids, inside, confirmed_inside, lengths
-    )
+    INSERT INTO rollups (instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, parts)
     SELECT
-        $1,
-        a.slot,
+        instance_id,
+        slot,
         $2::timestamptz - interval '15 min',
-        a.measure,
-        sum(part.inside),
-        sum(part.confirmed_inside),
-        count(nullif(part.length, 0)),
-        array_agg(part.contact_id),
-        array_agg(part.inside),
-        array_agg(part.confirmed_inside),
-        array_agg(part.length)
-    FROM across AS a
-    CROSS JOIN LATERAL (
-        SELECT
-            unnest(a.contact_ids) AS contact_id,
-            unnest(a.inside) AS inside,
-            unnest(a.confirmed_inside) AS confirmed_inside,
-            unnest(a.lengths) AS length
-    ) AS part
-    GROUP BY a.slot, a.measure
+        measure,
+        sum(micros),
+        sum(confirmed_micros),
+        sum(starts),
+        string_agg(parts, '')
+    FROM across
+    GROUP BY instance_id, slot, measure
     ON CONFLICT (instance_id, slot, ended_slot, measure) DO UPDATE SET
         micros = rollups.micros + excluded.micros,
         confirmed_micros = rollups.confirmed_micros + excluded.confirmed_micros,
         starts = rollups.starts + excluded.starts,
-        contact_ids = rollups.contact_ids || excluded.contact_ids,
-        inside = rollups.inside || excluded.inside,
-        confirmed_inside = rollups.confirmed_inside || excluded.confirmed_inside,
-        lengths = rollups.lengths || excluded.lengths
+        parts = rollups.parts || excluded.parts
 )
 
 INSERT INTO rollup_stale (instance_id, from_slot, until_slot)

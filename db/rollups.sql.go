@@ -270,8 +270,8 @@ func (q *Queries) RollUp(ctx context.Context, instanceID int32, fromSlot pgtype.
 	return err
 }
 
-const rolledContacts = `-- name: RolledContacts :many
-SELECT r.contact_ids, r.inside, r.confirmed_inside, r.lengths
+const rolledParts = `-- name: RolledParts :many
+SELECT r.parts
 FROM current_rollups AS r
 WHERE
     r.instance_id = $1
@@ -279,16 +279,9 @@ WHERE
     AND r.slot >= $3 AND r.slot < $4
 `
 
-type RolledContactsRow struct {
-	ContactIds      []int32
-	Inside          []int32
-	ConfirmedInside []int32
-	Lengths         []int64
-}
-
-// Whose they are, of one measure.
-func (q *Queries) RolledContacts(ctx context.Context, instanceID int32, measure string, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz) ([]RolledContactsRow, error) {
-	rows, err := q.db.Query(ctx, rolledContacts,
+// Its parts alone, of one measure.
+func (q *Queries) RolledParts(ctx context.Context, instanceID int32, measure string, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz) ([][]byte, error) {
+	rows, err := q.db.Query(ctx, rolledParts,
 		instanceID,
 		measure,
 		rangeStart,
@@ -298,18 +291,13 @@ func (q *Queries) RolledContacts(ctx context.Context, instanceID int32, measure 
 		return nil, err
 	}
 	defer rows.Close()
-	var items []RolledContactsRow
+	var items [][]byte
 	for rows.Next() {
-		var i RolledContactsRow
-		if err := rows.Scan(
-			&i.ContactIds,
-			&i.Inside,
-			&i.ConfirmedInside,
-			&i.Lengths,
-		); err != nil {
+		var parts []byte
+		if err := rows.Scan(&parts); err != nil {
 			return nil, err
 		}
-		items = append(items, i)
+		items = append(items, parts)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -366,7 +354,7 @@ func (q *Queries) RolledSlots(ctx context.Context, instanceID int32, measure str
 }
 
 const rolledSums = `-- name: RolledSums :many
-SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.lengths
+SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.parts
 FROM current_rollups AS r
 WHERE
     r.instance_id = $1
@@ -379,10 +367,10 @@ type RolledSumsRow struct {
 	Micros          int64
 	ConfirmedMicros int64
 	Starts          int32
-	Lengths         []int64
+	Parts           []byte
 }
 
-// What is rolled up of the slots [range_start, range_end). lengths has a 0 for a stretch that started before the slot.
+// What is rolled up of the slots [range_start, range_end).
 func (q *Queries) RolledSums(ctx context.Context, instanceID int32, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz) ([]RolledSumsRow, error) {
 	rows, err := q.db.Query(ctx, rolledSums, instanceID, rangeStart, rangeEnd)
 	if err != nil {
@@ -398,7 +386,7 @@ func (q *Queries) RolledSums(ctx context.Context, instanceID int32, rangeStart p
 			&i.Micros,
 			&i.ConfirmedMicros,
 			&i.Starts,
-			&i.Lengths,
+			&i.Parts,
 		); err != nil {
 			return nil, err
 		}

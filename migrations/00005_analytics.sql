@@ -233,9 +233,7 @@ heard AS (
 part AS (
     SELECT p.contact_id, r.measure, p.inside, p.confirmed_inside, (p.length > 0)::integer AS starts
     FROM readable AS r
-    CROSS JOIN LATERAL unnest(
-        r.contact_ids, r.inside, r.confirmed_inside, r.lengths
-    ) AS p (contact_id, inside, confirmed_inside, length)
+    CROSS JOIN LATERAL parts_of(r.parts) AS p
     WHERE by_contact
     UNION ALL
     SELECT NULL, r.measure, r.micros, r.confirmed_micros, r.starts

@@ -124,42 +124,27 @@ UPDATE instances SET events_from = @horizon WHERE id = @instance_id AND events_f
 WITH across AS (
     DELETE FROM rollups
     WHERE instance_id = @instance_id AND slot < @horizon AND ended_slot >= @horizon
-    RETURNING slot, ended_slot, measure, contact_ids, inside, confirmed_inside, lengths
+    RETURNING *
 ),
 
 kept AS (
-    INSERT INTO rollups (
-        instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, contact_ids, inside, confirmed_inside, lengths
-    )
+    INSERT INTO rollups (instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, parts)
     SELECT
-        @instance_id,
-        a.slot,
+        instance_id,
+        slot,
         sqlc.arg(horizon)::timestamptz - interval '15 min',
-        a.measure,
-        sum(part.inside),
-        sum(part.confirmed_inside),
-        count(nullif(part.length, 0)),
-        array_agg(part.contact_id),
-        array_agg(part.inside),
-        array_agg(part.confirmed_inside),
-        array_agg(part.length)
-    FROM across AS a
-    CROSS JOIN LATERAL (
-        SELECT
-            unnest(a.contact_ids) AS contact_id,
-            unnest(a.inside) AS inside,
-            unnest(a.confirmed_inside) AS confirmed_inside,
-            unnest(a.lengths) AS length
-    ) AS part
-    GROUP BY a.slot, a.measure
+        measure,
+        sum(micros),
+        sum(confirmed_micros),
+        sum(starts),
+        string_agg(parts, '')
+    FROM across
+    GROUP BY instance_id, slot, measure
     ON CONFLICT (instance_id, slot, ended_slot, measure) DO UPDATE SET
         micros = rollups.micros + excluded.micros,
         confirmed_micros = rollups.confirmed_micros + excluded.confirmed_micros,
         starts = rollups.starts + excluded.starts,
-        contact_ids = rollups.contact_ids || excluded.contact_ids,
-        inside = rollups.inside || excluded.inside,
-        confirmed_inside = rollups.confirmed_inside || excluded.confirmed_inside,
-        lengths = rollups.lengths || excluded.lengths
+        parts = rollups.parts || excluded.parts
 )
 
 INSERT INTO rollup_stale (instance_id, from_slot, until_slot)

@@ -52,8 +52,8 @@ FROM not_rolled_up(@instance_id::integer, @range_start::timestamptz)
 ORDER BY from_slot;
 
 -- name: RolledSums :many
--- What is rolled up of the slots [range_start, range_end). lengths has a 0 for a stretch that started before the slot.
-SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.lengths
+-- What is rolled up of the slots [range_start, range_end).
+SELECT r.slot, r.measure, r.micros, r.confirmed_micros, r.starts, r.parts
 FROM current_rollups AS r
 WHERE
     r.instance_id = @instance_id
@@ -69,9 +69,9 @@ WHERE
     AND r.slot >= @range_start AND r.slot < @range_end
 GROUP BY r.slot;
 
--- name: RolledContacts :many
--- Whose they are, of one measure.
-SELECT r.contact_ids, r.inside, r.confirmed_inside, r.lengths
+-- name: RolledParts :many
+-- Its parts alone, of one measure.
+SELECT r.parts
 FROM current_rollups AS r
 WHERE
     r.instance_id = @instance_id

@@ -126,7 +126,7 @@ func TestAnalyticsAgreeWithTheModel(t *testing.T) {
 			until := from.Add(time.Duration(1+w.rng.IntN(60)) * 15 * time.Minute)
 			exec("INSERT INTO rollup_stale (instance_id, from_slot, until_slot) SELECT id, $1, $2 FROM instances WHERE name = 'i'", from, until)
 			// What is stale may be anything.
-			exec(`UPDATE rollups SET micros = 7, starts = 7, inside = array_fill(7, ARRAY[cardinality(inside)])
+			exec(`UPDATE rollups SET micros = 7, starts = 7, parts = part_of(7, 7, 7, 7)
 				WHERE instance_id = (SELECT id FROM instances WHERE name = 'i') AND ended_slot >= $1 AND ended_slot < $2`, from, until)
 		}
 	}

@@ -114,9 +114,9 @@ func (t *tallies) addRolled(rows []db.RolledSumsRow) {
 		sum := tallyOf(row)
 		sum.inside += row.Micros
 		sum.confirmed += row.ConfirmedMicros
-		for _, length := range row.Lengths {
-			if length > 0 { // it starts here
-				sum.lengths = append(sum.lengths, length)
+		for p := range partsOf(row.Parts) {
+			if p.length > 0 { // it starts here
+				sum.lengths = append(sum.lengths, p.length)
 			}
 		}
 	}

@@ -87,15 +87,15 @@ func (r *Reader) Top(
 		k.confirmed += t.confirmed
 	}
 	err := r.instanceParts(ctx, instanceID, in, add, func(q *db.Queries, id int32, in Range) error {
-		rows, err := q.RolledContacts(ctx, id, string(measure), db.Time(in.From), db.Time(in.To))
-		for _, row := range rows {
-			for i, contact := range row.ContactIds {
-				k := rankOf(contact)
-				if row.Lengths[i] > 0 { // it starts here
+		rows, err := q.RolledParts(ctx, id, string(measure), db.Time(in.From), db.Time(in.To))
+		for _, parts := range rows {
+			for p := range partsOf(parts) {
+				k := rankOf(p.contact)
+				if p.length > 0 { // it starts here
 					k.count++
 				}
-				k.inside += int64(row.Inside[i])
-				k.confirmed += int64(row.ConfirmedInside[i])
+				k.inside += p.inside
+				k.confirmed += p.confirmed
 			}
 		}
 		return err

@@ -2,6 +2,8 @@ package history
 
 import (
 	"context"
+	"encoding/binary"
+	"iter"
 	"math"
 	"time"
 
@@ -15,6 +17,8 @@ import (
 // slot is the unit of time of rollups. All calendars cut at its bounds.
 const slot = 15 * time.Minute
 
+const partBytes = 20
+
 // stretch is a typing or recording span or a visit, whole; in microseconds since 1970.
 type stretch struct {
 	contact                      int32
@@ -27,6 +31,27 @@ func stretchOf(row db.InstanceStretchesRow) stretch {
 	return stretch{
 		contact: row.ContactID, measure: presence.Measure(row.Measure), start: row.StartedAt.Time.UnixMicro(),
 		until: row.Until.Time.UnixMicro(), confirmedUntil: row.ConfirmedUntil.Time.UnixMicro(), ended: row.EndedAt.Valid,
+	}
+}
+
+// part is what lies of a stretch in a slot; in microseconds. length is that of the whole stretch if it starts there, else 0.
+type part struct {
+	contact                   int32
+	inside, confirmed, length int64
+}
+
+// partsOf reads rollups.parts.
+func partsOf(parts []byte) iter.Seq[part] {
+	return func(yield func(part) bool) {
+		for ; len(parts) >= partBytes; parts = parts[partBytes:] {
+			p := part{
+				contact: int32(binary.BigEndian.Uint32(parts)), inside: int64(binary.BigEndian.Uint32(parts[4:])),
+				confirmed: int64(binary.BigEndian.Uint32(parts[8:])), length: int64(binary.BigEndian.Uint64(parts[12:])),
+			}
+			if !yield(p) {
+				return
+			}
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func TestALateEventIsNotMissedWhileItsSlotIsRolledUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = block.Rollback(context.Background()) }()
-	if _, err := block.Exec(t.Context(), `INSERT INTO rollups SELECT $1, $1, 0, 0, i.id, 0, 'typing', '{}', '{}', '{}', '{}'
+	if _, err := block.Exec(t.Context(), `INSERT INTO rollups SELECT $1, $1, 0, 0, i.id, 0, 'typing', ''
 		FROM instances AS i`, noon); err != nil {
 		t.Fatal(err)
 	}
