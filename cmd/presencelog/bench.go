@@ -33,7 +33,7 @@ type benchLoadCmd struct {
 	Rate  float64 `help:"With --url: requests a second, whether or not earlier ones have been answered; default: each connection as fast as it can."`
 
 	Runs    int   `default:"5" help:"With --compare: how many runs the medians are of."`
-	Prefill int64 `placeholder:"N" help:"With --compare: measure the service also on a table of so many events."`
+	Prefill int64 `placeholder:"N" help:"With --compare: measure the service also on a table of so many events, and while it rolls them up."`
 	// Not from DATABASE_URL: that is where the history is, and a benchmark is no guest that one wants there by accident.
 	DatabaseURL string `env:"-" placeholder:"URL" help:"With --compare: PostgreSQL to make databases on, which are dropped again; default: one in a temporary directory."`
 }
@@ -96,7 +96,7 @@ func (c *benchLoadCmd) compare(ctx context.Context, bodies [][]byte) (err error)
 		Connections: c.Connections, Duration: c.Duration, Runs: c.Runs, Prefill: c.Prefill, Bodies: bodies, Database: database,
 		Command: func(kind bench.Kind, listen, database, token string) *exec.Cmd {
 			args := []string{"bench", "server", "--kind", string(kind)}
-			if kind == bench.Service || kind == bench.Filled {
+			if kind != bench.DecodeOnly && kind != bench.Naive {
 				args = []string{"serve", "--data-dir", filepath.Join(dir, string(kind))}
 			}
 			cmd := exec.Command(program, append(args, "--listen", listen)...)

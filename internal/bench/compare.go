@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os/exec"
@@ -17,7 +18,8 @@ const (
 	DecodeOnly Kind = "decode-only" // answers without storing: the limit of what net/http and the decoder can do
 	Naive      Kind = "naive"       // one INSERT for each request, through a pool
 	Service    Kind = "presencelog"
-	Filled     Kind = "presencelog-filled" // the same on a table that holds the events of a past
+	Filled     Kind = "presencelog-filled"  // the same on a table that holds the events of a past
+	Rolling    Kind = "presencelog-rolling" // the same as that, while it makes the rollups of its past
 )
 
 const (
@@ -25,7 +27,8 @@ const (
 	settling = 500 * time.Millisecond // after a run that is longer: what PostgreSQL still does is not for the next one
 	token    = "bench-token"          // checking it is part of the work
 
-	drainBound = 30 * time.Second // for what a server has acknowledged before it was in the database
+	rollingBound = time.Minute      // until the service looks for rollups to make
+	drainBound   = 30 * time.Second // for what a server has acknowledged before it was in the database
 )
 
 // Comparison measures servers against each other: on one machine, with one PostgreSQL, run by run in turn.
@@ -33,7 +36,7 @@ type Comparison struct {
 	Connections []int
 	Duration    time.Duration // of each run
 	Runs        int           // of each server with each number of connections
-	Prefill     int64         // events in the table of Filled; 0 leaves that server out
+	Prefill     int64         // events in the tables of Filled and Rolling; 0 leaves them out
 	Bodies      [][]byte
 	Database    string // connection string of a PostgreSQL on which databases may be made
 
@@ -81,7 +84,7 @@ func (c Comparison) Compare(ctx context.Context) (report Report, err error) {
 	}
 	kinds := []Kind{DecodeOnly, Naive, Service}
 	if c.Prefill > 0 {
-		kinds = append(kinds, Filled)
+		kinds = append(kinds, Filled, Rolling)
 	}
 	var contenders []*contender
 	for _, kind := range kinds {
@@ -107,7 +110,12 @@ func (c Comparison) Compare(ctx context.Context) (report Report, err error) {
 		for run := range c.Runs {
 			for _, contender := range contenders {
 				c.Progress(fmt.Sprintf("%d connections, run %d of %d: %s", connections, run+1, c.Runs, contender.kind))
-				if err := contender.measure(ctx, server, connections, c.Duration); err != nil {
+				measure := func() error { return contender.measure(ctx, server, connections, c.Duration) }
+				if contender.kind == Rolling {
+					run := measure
+					measure = func() error { return contender.whileRolling(ctx, run) }
+				}
+				if err := measure(); err != nil {
 					return report, fmt.Errorf("%s: %w", contender.kind, err)
 				}
 			}
@@ -126,7 +134,7 @@ func (c Comparison) start(ctx context.Context, server *server, kind Kind) (*cont
 	target := url.URL{Scheme: "http", Host: listen, Path: "/webhooks/zapi"}
 	n := &contender{kind: kind, load: Load{URL: target.String(), Token: token, Bodies: c.Bodies}}
 	if kind != DecodeOnly {
-		purpose := map[Kind]string{Naive: "naive", Service: "service", Filled: "filled"}[kind]
+		purpose := map[Kind]string{Naive: "naive", Service: "service", Filled: "filled", Rolling: "rolling"}[kind]
 		if n.conn, err = server.create(ctx, purpose); err != nil {
 			return nil, err
 		}
@@ -142,7 +150,7 @@ func (c Comparison) start(ctx context.Context, server *server, kind Kind) (*cont
 	if err := n.hearAll(ctx); err != nil {
 		return n, err
 	}
-	if kind == Filled {
+	if kind == Filled || kind == Rolling {
 		n.prefilled = c.Prefill
 		return n, prefill(ctx, n.conn, c.Prefill, c.Progress)
 	}
@@ -193,6 +201,32 @@ func (n *contender) measure(ctx context.Context, server *server, connections int
 	case <-ctx.Done():
 	}
 	return ctx.Err()
+}
+
+// whileRolling makes the service's rollups stale, waits until it makes them anew, and takes what is left of that work from it
+// when the run is over.
+func (n *contender) whileRolling(ctx context.Context, run func() error) error {
+	db, err := pgx.Connect(ctx, n.conn)
+	if err != nil {
+		return err
+	}
+	defer db.Close(context.Background())
+	if _, err := db.Exec(ctx, "SELECT mark_all_stale(NULL)"); err != nil {
+		return err
+	}
+	var all, left time.Duration
+	for patience := time.Now().Add(rollingBound); left == all; time.Sleep(10 * time.Millisecond) {
+		if err := db.QueryRow(ctx, "SELECT coalesce(sum(until_slot - from_slot), '0') FROM rollup_stale").Scan(&left); err != nil {
+			return err
+		}
+		all = max(all, left)
+		if time.Now().After(patience) {
+			return fmt.Errorf("the service has not begun to make its rollups within %s", rollingBound)
+		}
+	}
+	err = run()
+	_, stopErr := db.Exec(ctx, "DELETE FROM rollup_stale")
+	return errors.Join(err, stopErr)
 }
 
 func (n *contender) count(r Result) {

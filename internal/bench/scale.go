@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -86,9 +87,13 @@ type scaled struct {
 	pool    *pgxpool.Pool
 	reader  *history.Reader
 	figures []Figure
+
+	typingHours  map[int64]float64 // seconds in each hour since 1970, by the window function …
+	rawHoursTook float64           // … and how long that took it, in milliseconds
 }
 
 func (m *scaled) figure(name, unit string, value float64) {
+	m.tell(strings.TrimSuffix(name+": "+short(value)+" "+unit, " "))
 	m.figures = append(m.figures, Figure{name, unit, []float64{value}})
 }
 
@@ -138,7 +143,7 @@ func (m *scaled) measure(ctx context.Context, server *server) error {
 	m.figure("events on disk, with indexes", "bytes/event", bytes/float64(stats.Events))
 	m.figure("rollups on top", "%", 100*float64(rollups)/bytes)
 
-	for _, step := range []func(context.Context) error{m.timelines, m.typingNow, m.durations, m.heatmap, m.top} {
+	for _, step := range []func(context.Context) error{m.timelines, m.typingNow, m.rawHours, m.durations, m.heatmap, m.top} {
 		if err := step(ctx); err != nil {
 			return err
 		}

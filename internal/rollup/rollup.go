@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	lag         = time.Minute      // after which nearly all events have come; others are late, which costs a little more
-	stepAim     = 4 * time.Second  // how long a step may take: who writes late events waits for it
-	rebuildAim  = 20 * time.Second // the same, when somebody waits for all of it: larger pieces take less in sum
-	firstPiece  = time.Hour        // of time that a step rolls up; more or less, as long as steps take
+	lag         = time.Minute     // after which nearly all events have come; others are late, which costs a little more
+	stepAim     = 4 * time.Second // how long a step may take: who writes late events waits for it
+	rebuildAim  = time.Minute     // the same, when somebody waits for all of it: larger pieces take less in sum
+	firstPiece  = time.Hour       // of time that a step rolls up; more or less, as long as steps take
 	largest     = 32 * 24 * time.Hour
 	smallest    = 15 * time.Minute
 	writersWait = 5 * time.Second
