@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -52,14 +53,17 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		// Either they come late, or this is such a second call, or a key is taken by an event from elsewhere. Most likely it is
 		// not the last, and then each event is to keep its key; Merge finds another one for those that are.
 		err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-			written, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) {
-				return s.late(ctx, q, func() (int64, error) {
-					r := s.rows
-					return q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
-						ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
-						LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
-					})
+			written, err = s.inTx(ctx, conn, contactsOf(events), func(q *db.Queries) (int64, error) {
+				s.fill(events)
+				r := s.rows
+				written, err := q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
+					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
+					LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
 				})
+				if err == nil && written > 0 {
+					err = q.MarkStale(ctx, r.ContactIds, r.ReceivedAts)
+				}
+				return written, err
 			})
 			return err
 		})
@@ -82,18 +86,12 @@ func (s *Store) insert(ctx context.Context, events []presence.Event) (written in
 			written, err = db.New(conn).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
 			return err
 		}
-		written, err = s.inTx(ctx, conn, events, func(q *db.Queries) (int64, error) { return q.InsertEvents(ctx, s.rows) })
+		written, err = s.inTx(ctx, conn, contactsOf(events), func(q *db.Queries) (int64, error) {
+			s.fill(events)
+			return q.InsertEvents(ctx, s.rows)
+		})
 		return err
 	})
-	return written, err
-}
-
-// late writes events of which some may be older than what is rolled up, and tells those who roll up.
-func (s *Store) late(ctx context.Context, q *db.Queries, write func() (int64, error)) (int64, error) {
-	written, err := write()
-	if err == nil && written > 0 {
-		err = q.MarkStale(ctx, s.rows.ContactIds, s.rows.ReceivedAts)
-	}
 	return written, err
 }
 
@@ -187,20 +185,27 @@ func sameMoment(a, b *presence.Event) bool {
 
 func (s *Store) merge(ctx context.Context, batch Arranged) (added int64, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-		added, err = s.inTx(ctx, conn, batch.Events, func(q *db.Queries) (int64, error) {
-			return s.late(ctx, q, func() (int64, error) {
+		added, err = s.inTx(ctx, conn, batch.contacts(), func(q *db.Queries) (added int64, err error) {
+			// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
+			stored, err := s.anyStored(ctx, q, batch.ranges)
+			switch {
+			case err != nil:
+				return 0, err
+			case stored:
+				s.fill(batch.Events)
 				r := s.rows
-				// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
-				if stored, err := s.anyStored(ctx, q, batch.ranges); err != nil {
-					return 0, err
-				} else if !stored {
-					return q.CopyEvents(ctx, s.copies(batch.Events))
-				}
-				return q.MergeEvents(ctx, db.MergeEventsParams{
+				added, err = q.MergeEvents(ctx, db.MergeEventsParams{
 					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
 					LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
 				})
-			})
+			default:
+				added, err = q.CopyEvents(ctx, s.copies(batch.Events))
+			}
+			if err != nil || added == 0 {
+				return added, err
+			}
+			ids, firsts, lasts := s.columns(batch.ranges)
+			return added, q.MarkStale(ctx, slices.Concat(ids, ids), slices.Concat(firsts, lasts))
 		})
 		return err
 	})
@@ -224,19 +229,40 @@ func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do 
 	return do()
 }
 
+// contactsOf goes through whose events they are.
+func contactsOf(events []presence.Event) iter.Seq[contact] {
+	return func(yield func(contact) bool) {
+		for i := range events {
+			if !yield(contact{events[i].InstanceID, events[i].Phone}) {
+				return
+			}
+		}
+	}
+}
+
+// contacts does the same, once for each.
+func (a Arranged) contacts() iter.Seq[contact] {
+	return func(yield func(contact) bool) {
+		for _, r := range a.ranges {
+			if !yield(r.contact) {
+				return
+			}
+		}
+	}
+}
+
 // inTx adds the contacts that are new and writes, all in one transaction. A contact is remembered only once committed.
 func (s *Store) inTx(
-	ctx context.Context, conn *pgxpool.Conn, events []presence.Event, write func(*db.Queries) (int64, error),
+	ctx context.Context, conn *pgxpool.Conn, of iter.Seq[contact], write func(*db.Queries) (int64, error),
 ) (int64, error) {
 	var n int64
-	unknown := s.unknown(events)
+	unknown := s.unknown(of)
 	s.added = nil
 	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		if err := s.addContacts(ctx, q, unknown); err != nil {
 			return fmt.Errorf("adding contacts: %w", err)
 		}
-		s.fill(events)
 		var err error
 		n, err = write(q)
 		return err
@@ -291,8 +317,8 @@ func (s *Store) addContacts(ctx context.Context, q *db.Queries, unknown map[cont
 }
 
 func (s *Store) allKnown(events []presence.Event) bool {
-	for i := range events {
-		if _, ok := s.known[contact{events[i].InstanceID, events[i].Phone}]; !ok {
+	for k := range contactsOf(events) {
+		if _, ok := s.known[k]; !ok {
 			return false
 		}
 	}
@@ -300,13 +326,12 @@ func (s *Store) allKnown(events []presence.Event) bool {
 }
 
 // unknown returns the contacts whose numbers are to be asked for. It first forgets all, should they be too many.
-func (s *Store) unknown(events []presence.Event) map[contact]bool {
+func (s *Store) unknown(of iter.Seq[contact]) map[contact]bool {
 	if len(s.known) > maxKnown {
 		clear(s.known)
 	}
 	unknown := map[contact]bool{}
-	for i := range events {
-		k := contact{events[i].InstanceID, events[i].Phone}
+	for k := range of {
 		if _, ok := s.known[k]; !ok {
 			unknown[k] = true
 		}
@@ -316,17 +341,21 @@ func (s *Store) unknown(events []presence.Event) map[contact]bool {
 
 // anyStored says whether a contact has an event in its range, as none has in most batches of an import.
 func (s *Store) anyStored(ctx context.Context, q *db.Queries, ranges []contactRange) (bool, error) {
-	var contacts []int32
-	var firsts, lasts []pgtype.Timestamptz
-	for _, r := range ranges {
-		if id := s.known[r.contact]; !s.added[id] {
-			contacts, firsts, lasts = append(contacts, id), append(firsts, db.Time(r.first)), append(lasts, db.Time(r.last))
-		}
-	}
-	if len(contacts) == 0 {
+	old := slices.DeleteFunc(slices.Clone(ranges), func(r contactRange) bool { return s.added[s.known[r.contact]] })
+	if len(old) == 0 {
 		return false, nil
 	}
-	return q.AnyStored(ctx, contacts, firsts, lasts)
+	ids, firsts, lasts := s.columns(old)
+	return q.AnyStored(ctx, ids, firsts, lasts)
+}
+
+// columns are ranges as arrays.
+func (s *Store) columns(ranges []contactRange) (ids []int32, firsts, lasts []pgtype.Timestamptz) {
+	for _, r := range ranges {
+		ids = append(ids, s.known[r.contact])
+		firsts, lasts = append(firsts, db.Time(r.first)), append(lasts, db.Time(r.last))
+	}
+	return ids, firsts, lasts
 }
 
 func (s *Store) copies(events []presence.Event) []db.CopyEventsParams {

@@ -158,6 +158,7 @@ func (s *Spool) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endSegment()
+	_ = syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN) // closing is not enough while a program that is being started has a copy
 	return s.lock.Close()
 }
 
