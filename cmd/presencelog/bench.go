@@ -117,7 +117,7 @@ func (c *benchLoadCmd) compare(ctx context.Context, bodies [][]byte) (err error)
 }
 
 type benchScaleCmd struct {
-	Events      []int64 `default:"1000000,20000000" placeholder:"N,…" help:"Sizes of history to measure; 20 million events take half an hour and 6 GB of disk."`
+	Events      []int64 `default:"1000000,20000000" placeholder:"N,…" help:"Sizes of history to measure; 20 million events take a quarter of an hour and 8 GB of disk."`
 	Contacts    int     `default:"100000" help:"How many contacts the events are of."`
 	Days        int     `default:"90" help:"Over how many days they are spread."`
 	JSON        bool    `help:"Write JSON."`
