@@ -140,27 +140,37 @@ $$;
 -- +goose StatementBegin
 CREATE FUNCTION present_contacts(status smallint) RETURNS TABLE (instance_id text, phone text, since timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SECURITY DEFINER SET search_path FROM CURRENT AS $$
-SELECT i.name, c.phone, s.started_at
-FROM heard_between(
-    now() - (
-        SELECT max(CASE WHEN status IN (3, 5) THEN greatest(t.typing, t.recording) ELSE r.reach END)
-        FROM timeouts AS t
-        INNER JOIN reaches AS r ON r.instance_id = t.instance_id
-    ),
-    'infinity'
-) AS heard
-INNER JOIN contacts AS c ON c.id = heard.contact_id
-INNER JOIN visible_instances AS i ON i.id = c.instance_id
-INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-CROSS JOIN LATERAL (
-    SELECT e.status, e.received_at
-    FROM events AS e
-    WHERE e.contact_id = c.id
-    ORDER BY e.received_at DESC, e.seq DESC
-    LIMIT 1
-) AS last
-CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', now()) AS s
-WHERE status_before(now() + interval '1 microsecond', last.status, last.received_at, t) = present_contacts.status
+WITH present AS MATERIALIZED (
+    SELECT c.id, c.phone, i.name
+    FROM heard_between(
+        now() - (
+            SELECT max(CASE WHEN status IN (3, 5) THEN greatest(t.typing, t.recording) ELSE r.reach END)
+            FROM timeouts AS t
+            INNER JOIN reaches AS r ON r.instance_id = t.instance_id
+        ),
+        'infinity'
+    ) AS heard
+    CROSS JOIN LATERAL (
+        SELECT k.id, k.instance_id, k.phone
+        FROM contacts AS k
+        WHERE k.id = heard.contact_id
+        LIMIT 1
+    ) AS c
+    INNER JOIN visible_instances AS i ON i.id = c.instance_id
+    INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
+    CROSS JOIN LATERAL (
+        SELECT e.status, e.received_at
+        FROM events AS e
+        WHERE e.contact_id = heard.contact_id
+        ORDER BY e.received_at DESC, e.seq DESC
+        LIMIT 1
+    ) AS last
+    WHERE status_before(now() + interval '1 microsecond', last.status, last.received_at, t) = present_contacts.status
+)
+
+SELECT p.name, p.phone, s.started_at
+FROM present AS p
+CROSS JOIN LATERAL spans(p.id, 'infinity', 'infinity', now()) AS s
 $$;
 -- +goose StatementEnd
 
