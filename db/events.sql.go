@@ -38,6 +38,17 @@ func (q *Queries) AnyStored(ctx context.Context, contactIds []int32, firstAts []
 	return exists, err
 }
 
+const avoidSeqScans = `-- name: AvoidSeqScans :exec
+SELECT set_config('enable_seqscan', 'off', true)
+`
+
+// Within the transaction. A plan that is made while a month is empty would else read all of it for each contact, once it
+// is filled.
+func (q *Queries) AvoidSeqScans(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, avoidSeqScans)
+	return err
+}
+
 type CopyEventsParams struct {
 	ContactID  int32
 	ReceivedAt pgtype.Timestamptz

@@ -29,6 +29,11 @@ SELECT
     nullif(unnest(@extras::text []), '')::json
 ON CONFLICT DO NOTHING;
 
+-- name: AvoidSeqScans :exec
+-- Within the transaction. A plan that is made while a month is empty would else read all of it for each contact, once it
+-- is filled.
+SELECT set_config('enable_seqscan', 'off', true);
+
 -- name: AnyStored :one
 -- Whether one of the contacts has an event in its range of time, both ends in it. LIMIT keeps the planner from reading all
 -- events.

@@ -186,6 +186,9 @@ func sameMoment(a, b *presence.Event) bool {
 func (s *Store) merge(ctx context.Context, batch Arranged) (added int64, err error) {
 	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
 		added, err = s.inTx(ctx, conn, batch.contacts(), func(q *db.Queries) (added int64, err error) {
+			if err := q.AvoidSeqScans(ctx); err != nil {
+				return 0, err
+			}
 			// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
 			stored, err := s.anyStored(ctx, q, batch.ranges)
 			switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -185,6 +186,42 @@ func TestMergingFindsWhatTheReceiverStored(t *testing.T) {
 	write(t, s, event(a, noon, 16000), event(b, noon, 16001))
 	merge(t, s, 1, event(a, noon, 0), event(b, noon, 0), event(c, noon, 0))
 	want(t, pool, "[abc]")
+}
+
+// The plans of an import are made while the month that it fills later is empty, and known to be.
+func TestMergingNeverReadsAWholeMonth(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	next := noon.AddDate(0, 1, 0)
+	if err := postgres.MakePartitions(t.Context(), pool, noon, next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), "VACUUM ANALYZE events"); err != nil {
+		t.Fatal(err)
+	}
+	s := ingest.NewStore(pool)
+	merge(t, s, 1, event(a, noon, 0))
+	merge(t, s, 1, event(b, noon.Add(time.Second), 0))                                     // copied
+	merge(t, s, 1, event(b, noon.Add(time.Second), 0), event(a, noon.Add(time.Minute), 0)) // merged
+	for i := range 3 {
+		at := next.Add(time.Duration(i) * time.Hour)
+		merge(t, s, 1, event(a, at, 0))
+		merge(t, s, 1, event(a, at, 0), event(b, at, 0))
+	}
+	var read int64
+	for pool.Stat().IdleConns() > 0 { // which tell what they read when they end
+		conn, err := pool.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Hijack().Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := pool.QueryRow(t.Context(), "SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname LIKE 'events_%'").Scan(&read)
+	if err != nil || read > 0 {
+		t.Errorf("it read %d events without the key, %v", read, err)
+	}
 }
 
 func TestManyMayAddTheSameContactsAtOnce(t *testing.T) {
