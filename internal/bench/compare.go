@@ -211,15 +211,22 @@ func (n *contender) whileRolling(ctx context.Context, run func() error) error {
 		return err
 	}
 	defer db.Close(context.Background())
-	if _, err := db.Exec(ctx, "SELECT mark_all_stale(NULL)"); err != nil {
-		return err
-	}
-	var all, left time.Duration
-	for patience := time.Now().Add(rollingBound); left == all; time.Sleep(10 * time.Millisecond) {
-		if err := db.QueryRow(ctx, "SELECT coalesce(sum(until_slot - from_slot), '0') FROM rollup_stale").Scan(&left); err != nil {
+	const stale = "SELECT coalesce(sum(until_slot - from_slot), '0') FROM rollup_stale"
+	var all time.Duration
+	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT mark_all_stale(NULL)"); err != nil {
 			return err
 		}
-		all = max(all, left)
+		return tx.QueryRow(ctx, stale).Scan(&all)
+	})
+	if err != nil {
+		return err
+	}
+	patience := time.Now().Add(rollingBound)
+	for left := all; left == all; time.Sleep(10 * time.Millisecond) {
+		if err := db.QueryRow(ctx, stale).Scan(&left); err != nil {
+			return err
+		}
 		if time.Now().After(patience) {
 			return fmt.Errorf("the service has not begun to make its rollups within %s", rollingBound)
 		}
