@@ -65,7 +65,7 @@ func (c Comparison) report(ctx context.Context, server *server, contenders []*co
 			report.Cases = append(report.Cases, caseOf(in(n), in(contenders[0]), in(contenders[1])))
 			k := &report.Cases[len(report.Cases)-1]
 			k.Connections = connections
-			if place > 2 {
+			if n.prefilled > 0 {
 				k.OfAbove = ratio(in(n), in(contenders[place-1]), perSecond)
 			}
 		}

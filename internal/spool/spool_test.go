@@ -428,6 +428,24 @@ func TestAProcessThatEndedLeavesItsSpoolToOthers(t *testing.T) {
 	}
 }
 
+// A program that is being started has copies of all open files for a moment.
+func TestAClosedSpoolIsFreeThoughItsLockWasCopied(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, plenty)
+	copied, err := syscall.Dup(int(s.lock.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(copied)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := open(t, dir, plenty); filepath.Base(s.dir) != "0" {
+		t.Errorf("the next one took %s", s.dir)
+	}
+}
+
 // TestChild is the process that TestAProcessThatEndedLeavesItsSpoolToOthers kills.
 func TestChild(t *testing.T) {
 	dir := os.Getenv("SPOOL_TEST_DIR")
