@@ -74,10 +74,18 @@ func midnight(year int, month time.Month, day int, loc *time.Location) time.Time
 }
 
 // untilChange returns end, or the moment between at and end at which the clocks are changed. It does not rely on the
-// change to come after at: for the last day of a leap year, package time may name one that is past.
+// change to come after at: for the last day of a leap year, package time may name one that is past. Nor on there being
+// one: files of time zones also have entries after which the clocks go on as before.
 func untilChange(at, end time.Time) time.Time {
-	if _, change := at.ZoneBounds(); change.After(at) && change.Before(end) {
-		return change
+	_, offset := at.Zone()
+	for from := at; ; {
+		_, change := from.ZoneBounds()
+		if !change.After(from) || !change.Before(end) {
+			return end
+		}
+		if _, changed := change.Zone(); changed != offset {
+			return change
+		}
+		from = change
 	}
-	return end
 }

@@ -178,6 +178,23 @@ func TestBucketsAreUnitsOfTheCalendarWhereverAndWhenever(t *testing.T) {
 	}
 }
 
+// Many machines' files of time zones have an entry there, the last second that 32 bits can count, that changes nothing.
+func TestHoursGoOnWhereNothingChanges(t *testing.T) {
+	t.Parallel()
+	in := Range{moment(t, "2038-01-19T03:00:00Z"), moment(t, "2038-01-19T04:00:00Z")}
+	for _, name := range odd {
+		got, err := Calendar{in, Hour, zone(t, name)}.bounds()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range got[1 : len(got)-1] {
+			if at.In(zone(t, name)).Minute() != 0 || at.Second() != 0 {
+				t.Errorf("in %s it is cut at %s", name, at)
+			}
+		}
+	}
+}
+
 func TestBoundsAreThoseOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
