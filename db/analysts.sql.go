@@ -13,26 +13,46 @@ const addAnalyst = `-- name: AddAnalyst :exec
 INSERT INTO analysts (role_name, instance_id) VALUES ($1::text, $2)
 `
 
+type AddAnalystParams struct {
+	RoleName   string
+	InstanceID *int32
+}
+
 // instance_id NULL: all instances.
-func (q *Queries) AddAnalyst(ctx context.Context, roleName string, instanceID *int32) error {
-	_, err := q.db.Exec(ctx, addAnalyst, roleName, instanceID)
+func (q *Queries) AddAnalyst(ctx context.Context, arg AddAnalystParams) error {
+	_, err := q.db.Exec(ctx, addAnalyst, arg.RoleName, arg.InstanceID)
 	return err
 }
 
 const createAnalystStatements = `-- name: CreateAnalystStatements :many
 SELECT
     unnest(ARRAY[
-        format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text),
+        format('CREATE ROLE %I LOGIN PASSWORD %L CONNECTION LIMIT %s', $1::text, $2::text, $3::integer),
         format('ALTER ROLE %I SET search_path = analytics', $1),
         format('ALTER ROLE %I SET default_transaction_read_only = on', $1),
-        format('ALTER ROLE %I SET jit = off', $1), -- compiling costs these queries more than it saves
-        format('GRANT USAGE ON SCHEMA analytics TO %I', $1)
+        format('ALTER ROLE %I SET statement_timeout = %L', $1, $4::text),
+        format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', $1),
+        format('ALTER ROLE %I SET lock_timeout = ''10s''', $1),
+        format('ALTER ROLE %I SET jit = off', $1) -- compiling costs these queries more than it saves
     ])::text AS statement
 `
 
-// What makes a role. Such statements cannot have parameters, so they come made.
-func (q *Queries) CreateAnalystStatements(ctx context.Context, roleName string, password string) ([]string, error) {
-	rows, err := q.db.Query(ctx, createAnalystStatements, roleName, password)
+type CreateAnalystStatementsParams struct {
+	RoleName         string
+	Verifier         string
+	Connections      int32
+	StatementTimeout string
+}
+
+// The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
+// timeouts itself; they end forgotten sessions and queries. It cannot lift its limit of connections, and it can lock nothing that the service waits for.
+func (q *Queries) CreateAnalystStatements(ctx context.Context, arg CreateAnalystStatementsParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, createAnalystStatements,
+		arg.RoleName,
+		arg.Verifier,
+		arg.Connections,
+		arg.StatementTimeout,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +138,45 @@ func (q *Queries) ListAnalysts(ctx context.Context) ([]ListAnalystsRow, error) {
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const restrictStatements = `-- name: RestrictStatements :many
+SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname)::text AS statement
+FROM pg_catalog.pg_database AS d
+WHERE
+    d.datname = current_database()
+    AND has_database_privilege('public', d.oid, 'TEMPORARY')
+    AND pg_has_role(d.datdba, 'USAGE')
+UNION ALL
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure)
+FROM pg_catalog.pg_proc AS p
+WHERE
+    p.pronamespace = 'pg_catalog'::regnamespace
+    AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea')
+    AND has_function_privilege('public', p.oid, 'EXECUTE')
+    AND pg_has_role(p.proowner, 'USAGE')
+`
+
+// What PUBLIC may do in a new database, and analysts need not: fill the disk with temporary tables and large objects. Only
+// those statements that the service may run.
+func (q *Queries) RestrictStatements(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, restrictStatements)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var statement string
+		if err := rows.Scan(&statement); err != nil {
+			return nil, err
+		}
+		items = append(items, statement)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -23,25 +23,31 @@ WITH piece AS (
         e.status
     FROM events AS e
     CROSS JOIN (SELECT min(typing) AS typing FROM timeouts) AS t
-    WHERE e.received_at >= $2::timestamptz - t.typing AND e.received_at < $1
+    WHERE e.received_at >= $1::timestamptz - t.typing AND e.received_at < $2
 )
 
-SELECT c.phone, sum(micros_of(least(p.until_at, $1::timestamptz) - greatest(p.from_at, $2::timestamptz)))::bigint AS micros
+SELECT c.phone, sum(micros_between(greatest(p.from_at, $1::timestamptz), least(p.until_at, $2::timestamptz)))::bigint AS micros
 FROM piece AS p
 INNER JOIN contacts AS c ON c.id = p.contact_id
-WHERE p.status = 3 AND p.until_at > $2
+WHERE p.status = 3 AND p.until_at > $1
 GROUP BY c.phone
 ORDER BY micros DESC, c.phone
 LIMIT $3
 `
+
+type RawTypingByContactParams struct {
+	RangeStart pgtype.Timestamptz
+	RangeEnd   pgtype.Timestamptz
+	MaxRows    int32
+}
 
 type RawTypingByContactRow struct {
 	Phone  string
 	Micros int64
 }
 
-func (q *Queries) RawTypingByContact(ctx context.Context, rangeEnd pgtype.Timestamptz, rangeStart pgtype.Timestamptz, maxRows int32) ([]RawTypingByContactRow, error) {
-	rows, err := q.db.Query(ctx, rawTypingByContact, rangeEnd, rangeStart, maxRows)
+func (q *Queries) RawTypingByContact(ctx context.Context, arg RawTypingByContactParams) ([]RawTypingByContactRow, error) {
+	rows, err := q.db.Query(ctx, rawTypingByContact, arg.RangeStart, arg.RangeEnd, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -72,37 +78,43 @@ WITH piece AS (
         e.status
     FROM events AS e
     CROSS JOIN (SELECT min(typing) AS typing FROM timeouts) AS t
-    WHERE e.received_at >= $2::timestamptz - t.typing AND e.received_at < $1
+    WHERE e.received_at >= $1::timestamptz - t.typing AND e.received_at < $2
 )
 
 SELECT
     (extract(EPOCH FROM hour) / 3600)::bigint AS hour,
     sum(
-        micros_of(
-            least(p.until_at, $1::timestamptz, hour + interval '1 hour') - greatest(p.from_at, $2::timestamptz, hour)
+        micros_between(
+            greatest(p.from_at, $1::timestamptz, hour),
+            least(p.until_at, $2::timestamptz, hour + interval '1 hour')
         )
     )::bigint AS micros
 FROM piece AS p
 CROSS JOIN LATERAL generate_series(
-    date_trunc('hour', greatest(p.from_at, $2::timestamptz), 'UTC'),
-    least(p.until_at, $1::timestamptz) - interval '1 microsecond',
+    date_trunc('hour', greatest(p.from_at, $1::timestamptz), 'UTC'),
+    least(p.until_at, $2::timestamptz) - interval '1 microsecond',
     '1 hour'
 ) AS hour
-WHERE p.status = 3 AND p.until_at > $2
+WHERE p.status = 3 AND p.until_at > $1
 GROUP BY hour
 `
+
+type RawTypingByHourParams struct {
+	RangeStart pgtype.Timestamptz
+	RangeEnd   pgtype.Timestamptz
+}
 
 type RawTypingByHourRow struct {
 	Hour   int64
 	Micros int64
 }
 
-// What the bench holds the rollups against: the same questions put to the events by window functions alone. They know one
+// What the benchmark compares the intervals with: the same questions, computed from events by window functions alone. They know one
 // rule of spans only, enough for the time that contacts typed: a COMPOSING lasts until the contact's next event, at most
 // for the typing timeout.
-// For each hour from 1970 on, UTC. Summed up by the reader into days or hours of the week.
-func (q *Queries) RawTypingByHour(ctx context.Context, rangeEnd pgtype.Timestamptz, rangeStart pgtype.Timestamptz) ([]RawTypingByHourRow, error) {
-	rows, err := q.db.Query(ctx, rawTypingByHour, rangeEnd, rangeStart)
+// For each hour from 1970 on, UTC. The caller sums them up by days or hours of the week.
+func (q *Queries) RawTypingByHour(ctx context.Context, arg RawTypingByHourParams) ([]RawTypingByHourRow, error) {
+	rows, err := q.db.Query(ctx, rawTypingByHour, arg.RangeStart, arg.RangeEnd)
 	if err != nil {
 		return nil, err
 	}
@@ -119,15 +131,4 @@ func (q *Queries) RawTypingByHour(ctx context.Context, rangeEnd pgtype.Timestamp
 		return nil, err
 	}
 	return items, nil
-}
-
-const rollupBytes = `-- name: RollupBytes :one
-SELECT pg_total_relation_size('rollups') AS bytes
-`
-
-func (q *Queries) RollupBytes(ctx context.Context) (int64, error) {
-	row := q.db.QueryRow(ctx, rollupBytes)
-	var bytes int64
-	err := row.Scan(&bytes)
-	return bytes, err
 }

@@ -11,44 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const addContacts = `-- name: AddContacts :many
-INSERT INTO contacts (instance_id, phone)
-SELECT i.id, k.phone
-FROM (SELECT unnest($1::text []) AS instance, unnest($2::text []) AS phone) AS k
-INNER JOIN instances AS i ON i.name = k.instance
-ORDER BY i.id, k.phone
-ON CONFLICT DO NOTHING
-RETURNING id, (SELECT i.name FROM instances AS i WHERE i.id = instance_id) AS instance, phone
-`
-
-type AddContactsRow struct {
-	ID       int32
-	Instance string
-	Phone    string
-}
-
-// Returns those that were not there. In one order everywhere, so that two writers who add the same contacts wait for each
-// other instead of deadlocking.
-func (q *Queries) AddContacts(ctx context.Context, instances []string, phones []string) ([]AddContactsRow, error) {
-	rows, err := q.db.Query(ctx, addContacts, instances, phones)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []AddContactsRow
-	for rows.Next() {
-		var i AddContactsRow
-		if err := rows.Scan(&i.ID, &i.Instance, &i.Phone); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const addInstances = `-- name: AddInstances :exec
 INSERT INTO instances (name)
 SELECT unnest($1::text []) AS name
@@ -70,18 +32,25 @@ ORDER BY i.name, c.phone
 LIMIT $4
 `
 
+type AllContactsParams struct {
+	Instance      string
+	AfterInstance string
+	AfterPhone    string
+	MaxRows       int32
+}
+
 type AllContactsRow struct {
 	ID       int32
 	Instance string
 	Phone    string
 }
 
-func (q *Queries) AllContacts(ctx context.Context, instance string, afterInstance string, afterPhone string, maxRows int32) ([]AllContactsRow, error) {
+func (q *Queries) AllContacts(ctx context.Context, arg AllContactsParams) ([]AllContactsRow, error) {
 	rows, err := q.db.Query(ctx, allContacts,
-		instance,
-		afterInstance,
-		afterPhone,
-		maxRows,
+		arg.Instance,
+		arg.AfterInstance,
+		arg.AfterPhone,
+		arg.MaxRows,
 	)
 	if err != nil {
 		return nil, err
@@ -108,49 +77,16 @@ INNER JOIN instances AS i ON i.id = c.instance_id
 WHERE i.name = $1 AND c.phone = $2
 `
 
-func (q *Queries) FindContact(ctx context.Context, instance string, phone string) (int32, error) {
-	row := q.db.QueryRow(ctx, findContact, instance, phone)
-	var id int32
-	err := row.Scan(&id)
-	return id, err
-}
-
-const findContacts = `-- name: FindContacts :many
-SELECT c.id, k.instance::text AS instance, k.phone::text AS phone
-FROM (SELECT unnest($1::text []) AS instance, unnest($2::text []) AS phone) AS k
-CROSS JOIN LATERAL (
-    SELECT c.id
-    FROM contacts AS c
-    WHERE c.instance_id = (SELECT i.id FROM instances AS i WHERE i.name = k.instance) AND c.phone = k.phone
-    LIMIT 1
-) AS c
-`
-
-type FindContactsRow struct {
-	ID       int32
+type FindContactParams struct {
 	Instance string
 	Phone    string
 }
 
-// One by one along the index: a plan that was made while there were few contacts would read all of them for each.
-func (q *Queries) FindContacts(ctx context.Context, instances []string, phones []string) ([]FindContactsRow, error) {
-	rows, err := q.db.Query(ctx, findContacts, instances, phones)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []FindContactsRow
-	for rows.Next() {
-		var i FindContactsRow
-		if err := rows.Scan(&i.ID, &i.Instance, &i.Phone); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+func (q *Queries) FindContact(ctx context.Context, arg FindContactParams) (int32, error) {
+	row := q.db.QueryRow(ctx, findContact, arg.Instance, arg.Phone)
+	var id int32
+	err := row.Scan(&id)
+	return id, err
 }
 
 const findInstance = `-- name: FindInstance :one
@@ -168,13 +104,18 @@ const getContact = `-- name: GetContact :one
 SELECT
     c.phone,
     s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+    s.since::timestamptz AS since,
+    s.first_event_at::timestamptz AS first_event_at,
+    s.last_event_at::timestamptz AS last_event_at
 FROM contacts AS c
-CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', $1) AS s
+CROSS JOIN LATERAL contact_status(ARRAY[c.id], $1) AS s
 WHERE c.id = $2
 `
+
+type GetContactParams struct {
+	Now       pgtype.Timestamptz
+	ContactID int32
+}
 
 type GetContactRow struct {
 	Phone        string
@@ -184,8 +125,8 @@ type GetContactRow struct {
 	LastEventAt  pgtype.Timestamptz
 }
 
-func (q *Queries) GetContact(ctx context.Context, now pgtype.Timestamptz, contactID int32) (GetContactRow, error) {
-	row := q.db.QueryRow(ctx, getContact, now, contactID)
+func (q *Queries) GetContact(ctx context.Context, arg GetContactParams) (GetContactRow, error) {
+	row := q.db.QueryRow(ctx, getContact, arg.Now, arg.ContactID)
 	var i GetContactRow
 	err := row.Scan(
 		&i.Phone,
@@ -198,19 +139,39 @@ func (q *Queries) GetContact(ctx context.Context, now pgtype.Timestamptz, contac
 }
 
 const listContacts = `-- name: ListContacts :many
+WITH unsettled AS MATERIALIZED (
+    SELECT
+        s.contact_id::integer AS contact_id,
+        s.status::smallint AS status,
+        s.since::timestamptz AS since,
+        s.first_event_at::timestamptz AS first_event_at,
+        s.last_event_at::timestamptz AS last_event_at
+    FROM
+        contact_status(
+            ARRAY(
+                SELECT c.id
+                FROM unsettled_contacts AS u
+                INNER JOIN contacts AS c ON c.id = u.contact_id
+                WHERE c.instance_id = $2
+            ),
+            $1
+        ) AS s
+)
+
 SELECT
     c.phone,
-    s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+    coalesce(u.status, s.status)::smallint AS status,
+    coalesce(u.since, s.since)::timestamptz AS since,
+    coalesce(u.first_event_at, s.first_event_at)::timestamptz AS first_event_at,
+    coalesce(u.last_event_at, s.last_event_at)::timestamptz AS last_event_at
 FROM contacts AS c
-CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', $1) AS s
+LEFT JOIN unsettled AS u ON u.contact_id = c.id
+LEFT JOIN LATERAL settled_status(c.id, $1) AS s ON u.contact_id IS NULL
 WHERE
     c.instance_id = $2
     AND c.phone > $3
     AND strpos(c.phone, $4) > 0
-    AND s.status = ANY($5::smallint [])
+    AND coalesce(u.status, s.status)::smallint = ANY($5::smallint [])
 ORDER BY c.phone
 LIMIT $6
 `
@@ -232,7 +193,7 @@ type ListContactsRow struct {
 	LastEventAt  pgtype.Timestamptz
 }
 
-// Contacts in the order of their phones, from all that the instance ever heard of.
+// Contacts in the order of their phones. Most have no newer events, and then contact_states suffices.
 func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]ListContactsRow, error) {
 	rows, err := q.db.Query(ctx, listContacts,
 		arg.Now,
@@ -267,19 +228,39 @@ func (q *Queries) ListContacts(ctx context.Context, arg ListContactsParams) ([]L
 }
 
 const listInstances = `-- name: ListInstances :many
-SELECT i.name, heard.first_at::timestamptz AS first_event_at, heard.last_at::timestamptz AS last_event_at
-FROM instances AS i
-CROSS JOIN LATERAL (
+WITH unsettled AS MATERIALIZED (
     SELECT
-        min((SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS first_at,
-        max((SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS last_at
-    FROM contacts AS c
-    WHERE c.instance_id = i.id
-) AS heard
-WHERE i.name > $1 AND heard.last_at IS NOT NULL
+        c.instance_id,
+        (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id) AS first_event_at,
+        (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id) AS last_event_at
+    FROM unsettled_contacts AS u
+    INNER JOIN contacts AS c ON c.id = u.contact_id
+)
+
+SELECT
+    i.name,
+    min(s.first_event_at)::timestamptz AS first_event_at,
+    max(s.last_event_at)::timestamptz AS last_event_at
+FROM (
+    SELECT instance_id, first_event_at, last_event_at
+    FROM contact_states
+    WHERE status IS NOT NULL AND checkpoint IS NULL
+    UNION ALL
+    SELECT instance_id, first_event_at, last_event_at FROM unsettled
+) AS s
+INNER JOIN instances AS i ON i.id = s.instance_id
+WHERE i.name > $1 AND ($2::text [] IS NULL OR i.name = ANY($2::text []))
+GROUP BY i.name
+HAVING max(s.last_event_at) IS NOT NULL
 ORDER BY i.name
-LIMIT $2
+LIMIT $3
 `
+
+type ListInstancesParams struct {
+	AfterName string
+	Visible   []string
+	MaxRows   int32
+}
 
 type ListInstancesRow struct {
 	Name         string
@@ -287,8 +268,9 @@ type ListInstancesRow struct {
 	LastEventAt  pgtype.Timestamptz
 }
 
-func (q *Queries) ListInstances(ctx context.Context, afterName string, maxRows int32) ([]ListInstancesRow, error) {
-	rows, err := q.db.Query(ctx, listInstances, afterName, maxRows)
+// First and last events come from contact_states, and of contacts with newer events from the events.
+func (q *Queries) ListInstances(ctx context.Context, arg ListInstancesParams) ([]ListInstancesRow, error) {
+	rows, err := q.db.Query(ctx, listInstances, arg.AfterName, arg.Visible, arg.MaxRows)
 	if err != nil {
 		return nil, err
 	}
@@ -308,52 +290,35 @@ func (q *Queries) ListInstances(ctx context.Context, afterName string, maxRows i
 }
 
 const listPresentContacts = `-- name: ListPresentContacts :many
-WITH present AS MATERIALIZED (
-    SELECT c.id, c.phone
-    FROM heard_between($3, 'infinity') AS heard
-    CROSS JOIN LATERAL (
-        SELECT k.id, k.instance_id, k.phone
-        FROM contacts AS k
-        WHERE k.id = heard.contact_id
-        LIMIT 1
-    ) AS c
-    INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-    CROSS JOIN LATERAL (
-        SELECT e.status, e.received_at
-        FROM events AS e
-        WHERE e.contact_id = heard.contact_id
-        ORDER BY e.received_at DESC, e.seq DESC
-        LIMIT 1
-    ) AS last
-    WHERE
-        c.instance_id = $4::integer
-        AND c.phone > $5::text
-        AND strpos(c.phone, $6) > 0
-        AND status_before(
-            $1::timestamptz + interval '1 microsecond', last.status, last.received_at, t
-        ) = ANY($7::smallint [])
-)
-
 SELECT
-    p.phone,
+    c.phone,
     s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = p.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = p.id)::timestamptz AS last_event_at
-FROM present AS p
-CROSS JOIN LATERAL spans(p.id, 'infinity', 'infinity', $1) AS s
-ORDER BY p.phone
-LIMIT $2
+    s.since::timestamptz AS since,
+    s.first_event_at::timestamptz AS first_event_at,
+    s.last_event_at::timestamptz AS last_event_at
+FROM (
+    SELECT
+        ARRAY(
+            SELECT k.id
+            FROM fresh_contacts AS f
+            INNER JOIN contacts AS k ON k.id = f.contact_id
+            WHERE k.instance_id = $1 AND k.phone > $2 AND strpos(k.phone, $3) > 0
+        )::integer [] AS ids
+) AS f
+CROSS JOIN LATERAL contact_status(f.ids, $4) AS s
+INNER JOIN contacts AS c ON c.id = s.contact_id
+WHERE s.status::smallint = ANY($5::smallint [])
+ORDER BY c.phone
+LIMIT $6
 `
 
 type ListPresentContactsParams struct {
-	Now        pgtype.Timestamptz
-	MaxRows    int32
-	HeardSince pgtype.Timestamptz
 	InstanceID int32
 	AfterPhone string
 	Search     string
+	Now        pgtype.Timestamptz
 	Statuses   []int16
+	MaxRows    int32
 }
 
 type ListPresentContactsRow struct {
@@ -364,18 +329,15 @@ type ListPresentContactsRow struct {
 	LastEventAt  pgtype.Timestamptz
 }
 
-// The same for statuses that are not UNAVAILABLE. Who has one was heard of within the longest time that it lasts,
-// so only contacts with an event since heard_since are looked at, and only whose last event has become that status.
-// MATERIALIZED and LIMIT 1 keep the planner from reckoning spans first, and from reading all contacts.
+// The same for statuses other than UNAVAILABLE: only contacts that have fresh intervals can have one.
 func (q *Queries) ListPresentContacts(ctx context.Context, arg ListPresentContactsParams) ([]ListPresentContactsRow, error) {
 	rows, err := q.db.Query(ctx, listPresentContacts,
-		arg.Now,
-		arg.MaxRows,
-		arg.HeardSince,
 		arg.InstanceID,
 		arg.AfterPhone,
 		arg.Search,
+		arg.Now,
 		arg.Statuses,
+		arg.MaxRows,
 	)
 	if err != nil {
 		return nil, err
@@ -390,6 +352,173 @@ func (q *Queries) ListPresentContacts(ctx context.Context, arg ListPresentContac
 			&i.Since,
 			&i.FirstEventAt,
 			&i.LastEventAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const newestContacts = `-- name: NewestContacts :many
+SELECT c.id, c.instance_id, i.name AS instance, c.phone, database_identity()::bigint AS database
+FROM contacts AS c
+INNER JOIN instances AS i ON i.id = c.instance_id
+WHERE c.id < $1
+ORDER BY c.id DESC
+LIMIT $2
+`
+
+type NewestContactsParams struct {
+	BeforeID int32
+	MaxRows  int32
+}
+
+type NewestContactsRow struct {
+	ID         int32
+	InstanceID int32
+	Instance   string
+	Phone      string
+	Database   int64
+}
+
+func (q *Queries) NewestContacts(ctx context.Context, arg NewestContactsParams) ([]NewestContactsRow, error) {
+	rows, err := q.db.Query(ctx, newestContacts, arg.BeforeID, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NewestContactsRow
+	for rows.Next() {
+		var i NewestContactsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.InstanceID,
+			&i.Instance,
+			&i.Phone,
+			&i.Database,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const resolveContacts = `-- name: ResolveContacts :many
+SELECT
+    place::integer AS place,
+    id::integer AS id,
+    added::boolean AS added,
+    actual_database::bigint AS actual_database
+FROM resolve_contacts($1::integer [], $2::text [], $3::integer, $4::bigint)
+`
+
+type ResolveContactsParams struct {
+	InstanceIds []int32
+	Phones      []string
+	MaxNew      int32
+	Database    int64
+}
+
+type ResolveContactsRow struct {
+	Place          int32
+	ID             int32
+	Added          bool
+	ActualDatabase int64
+}
+
+func (q *Queries) ResolveContacts(ctx context.Context, arg ResolveContactsParams) ([]ResolveContactsRow, error) {
+	rows, err := q.db.Query(ctx, resolveContacts,
+		arg.InstanceIds,
+		arg.Phones,
+		arg.MaxNew,
+		arg.Database,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ResolveContactsRow
+	for rows.Next() {
+		var i ResolveContactsRow
+		if err := rows.Scan(
+			&i.Place,
+			&i.ID,
+			&i.Added,
+			&i.ActualDatabase,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const resolveInstances = `-- name: ResolveInstances :many
+WITH wanted AS MATERIALIZED (
+    SELECT
+        k.name,
+        (SELECT i.id FROM instances AS i WHERE i.name = k.name LIMIT 1) AS id
+    FROM (SELECT unnest($1::text []) AS name) AS k
+),
+
+added AS (
+    INSERT INTO instances (name)
+    SELECT w.name
+    FROM wanted AS w
+    WHERE w.id IS NULL
+    ORDER BY w.name
+    LIMIT $2
+    ON CONFLICT DO NOTHING
+    RETURNING id, name
+)
+
+SELECT
+    w.name::text AS name,
+    coalesce(w.id, a.id, 0)::integer AS id,
+    (a.id IS NOT NULL)::boolean AS added,
+    database_identity()::bigint AS database
+FROM wanted AS w
+LEFT JOIN added AS a ON a.name = w.name
+`
+
+type ResolveInstancesParams struct {
+	Names  []string
+	MaxNew int32
+}
+
+type ResolveInstancesRow struct {
+	Name     string
+	ID       int32
+	Added    bool
+	Database int64
+}
+
+// Finds the ids of instances and adds those that are new, as resolve_contacts does for contacts.
+func (q *Queries) ResolveInstances(ctx context.Context, arg ResolveInstancesParams) ([]ResolveInstancesRow, error) {
+	rows, err := q.db.Query(ctx, resolveInstances, arg.Names, arg.MaxNew)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ResolveInstancesRow
+	for rows.Next() {
+		var i ResolveInstancesRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.ID,
+			&i.Added,
+			&i.Database,
 		); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,17 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
+const acceptsWrites = `-- name: AcceptsWrites :one
+SELECT (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::boolean AS accepts
+`
+
+func (q *Queries) AcceptsWrites(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, acceptsWrites)
+	var accepts bool
+	err := row.Scan(&accepts)
+	return accepts, err
+}
+
 const anyStored = `-- name: AnyStored :one
 SELECT
     EXISTS (
@@ -29,10 +40,16 @@ SELECT
     )
 `
 
+type AnyStoredParams struct {
+	ContactIds []int32
+	FirstAts   []pgtype.Timestamptz
+	LastAts    []pgtype.Timestamptz
+}
+
 // Whether one of the contacts has an event in its range of time, both ends in it. LIMIT keeps the planner from reading all
 // events.
-func (q *Queries) AnyStored(ctx context.Context, contactIds []int32, firstAts []pgtype.Timestamptz, lastAts []pgtype.Timestamptz) (bool, error) {
-	row := q.db.QueryRow(ctx, anyStored, contactIds, firstAts, lastAts)
+func (q *Queries) AnyStored(ctx context.Context, arg AnyStoredParams) (bool, error) {
+	row := q.db.QueryRow(ctx, anyStored, arg.ContactIds, arg.FirstAts, arg.LastAts)
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
@@ -49,6 +66,19 @@ func (q *Queries) AvoidSeqScans(ctx context.Context) error {
 	return err
 }
 
+const checkDatabase = `-- name: CheckDatabase :execrows
+SELECT WHERE database_identity() = $1::bigint
+`
+
+// One row if the database is the one that contact ids are from, else none.
+func (q *Queries) CheckDatabase(ctx context.Context, database int64) (int64, error) {
+	result, err := q.db.Exec(ctx, checkDatabase, database)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 type CopyEventsParams struct {
 	ContactID  int32
 	ReceivedAt pgtype.Timestamptz
@@ -58,169 +88,210 @@ type CopyEventsParams struct {
 	Extra      []byte
 }
 
-const eventsAscending = `-- name: EventsAscending :many
-SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra
-FROM events AS e
-WHERE
-    e.contact_id = $1
-    AND e.received_at >= $2 AND e.received_at < $3
-    AND (e.received_at, e.seq) > ($4::timestamptz, $5::smallint)
-ORDER BY e.received_at, e.seq
-LIMIT $6
+const countStoredEvents = `-- name: CountStoredEvents :one
+SELECT count(*)
+FROM (
+    SELECT
+        unnest($1::integer []) AS contact_id,
+        unnest($2::timestamptz []) AS received_at,
+        unnest($3::smallint []) AS seq,
+        unnest($4::smallint []) AS status,
+        nullif(unnest($5::text []), '')::bigint AS last_seen,
+        nullif(unnest($6::text []), '') AS extra
+) AS k
+CROSS JOIN LATERAL (
+    SELECT e.status, e.last_seen, e.extra
+    FROM events AS e
+    WHERE e.contact_id = k.contact_id AND e.received_at = k.received_at AND e.seq = k.seq
+    LIMIT 1
+) AS e
+WHERE e.status = k.status AND e.last_seen IS NOT DISTINCT FROM k.last_seen AND e.extra::text IS NOT DISTINCT FROM k.extra
 `
 
-type EventsAscendingParams struct {
-	ContactID       int32
-	RangeStart      pgtype.Timestamptz
-	RangeEnd        pgtype.Timestamptz
-	AfterReceivedAt pgtype.Timestamptz
-	AfterSeq        int16
-	MaxRows         int32
-}
-
-type EventsAscendingRow struct {
-	ReceivedAt pgtype.Timestamptz
-	Seq        int16
-	Status     int16
-	LastSeen   *int64
-	Extra      []byte
-}
-
-func (q *Queries) EventsAscending(ctx context.Context, arg EventsAscendingParams) ([]EventsAscendingRow, error) {
-	rows, err := q.db.Query(ctx, eventsAscending,
-		arg.ContactID,
-		arg.RangeStart,
-		arg.RangeEnd,
-		arg.AfterReceivedAt,
-		arg.AfterSeq,
-		arg.MaxRows,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []EventsAscendingRow
-	for rows.Next() {
-		var i EventsAscendingRow
-		if err := rows.Scan(
-			&i.ReceivedAt,
-			&i.Seq,
-			&i.Status,
-			&i.LastSeen,
-			&i.Extra,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const eventsDescending = `-- name: EventsDescending :many
-SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra
-FROM events AS e
-WHERE
-    e.contact_id = $1
-    AND e.received_at >= $2 AND e.received_at < $3
-    AND (e.received_at, e.seq) < ($4::timestamptz, $5::smallint)
-ORDER BY e.received_at DESC, e.seq DESC
-LIMIT $6
-`
-
-type EventsDescendingParams struct {
-	ContactID        int32
-	RangeStart       pgtype.Timestamptz
-	RangeEnd         pgtype.Timestamptz
-	BeforeReceivedAt pgtype.Timestamptz
-	BeforeSeq        int16
-	MaxRows          int32
-}
-
-type EventsDescendingRow struct {
-	ReceivedAt pgtype.Timestamptz
-	Seq        int16
-	Status     int16
-	LastSeen   *int64
-	Extra      []byte
-}
-
-func (q *Queries) EventsDescending(ctx context.Context, arg EventsDescendingParams) ([]EventsDescendingRow, error) {
-	rows, err := q.db.Query(ctx, eventsDescending,
-		arg.ContactID,
-		arg.RangeStart,
-		arg.RangeEnd,
-		arg.BeforeReceivedAt,
-		arg.BeforeSeq,
-		arg.MaxRows,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []EventsDescendingRow
-	for rows.Next() {
-		var i EventsDescendingRow
-		if err := rows.Scan(
-			&i.ReceivedAt,
-			&i.Seq,
-			&i.Status,
-			&i.LastSeen,
-			&i.Extra,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const insertEvents = `-- name: InsertEvents :execrows
-INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
-SELECT
-    unnest($1::integer []),
-    unnest($2::timestamptz []),
-    unnest($3::smallint []),
-    unnest($4::smallint []),
-    nullif(unnest($5::bigint []), $6::bigint),
-    nullif(unnest($7::text []), '')::json
-WHERE (SELECT rolled_until FROM rollup_state) < $8::timestamptz
-`
-
-type InsertEventsParams struct {
+type CountStoredEventsParams struct {
 	ContactIds  []int32
 	ReceivedAts []pgtype.Timestamptz
 	Seqs        []int16
 	Statuses    []int16
-	LastSeens   []int64
-	NoLastSeen  int64
+	LastSeens   []string
 	Extras      []string
-	Oldest      pgtype.Timestamptz
 }
 
-// Takes columns, because one statement for a whole batch is what makes the receiver fast.
-// NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and ” in extras mean NULL.
-// Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
-func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, insertEvents,
+// How many of the events are stored under their own keys.
+func (q *Queries) CountStoredEvents(ctx context.Context, arg CountStoredEventsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countStoredEvents,
 		arg.ContactIds,
 		arg.ReceivedAts,
 		arg.Seqs,
 		arg.Statuses,
 		arg.LastSeens,
-		arg.NoLastSeen,
 		arg.Extras,
-		arg.Oldest,
+	)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const eventPage = `-- name: EventPage :many
+SELECT
+    p.received_at,
+    p.seq,
+    p.status,
+    p.last_seen,
+    CASE WHEN p.bytes_before < $1::bigint THEN p.extra END::json AS extra,
+    (p.bytes_before < $1)::boolean AS fits
+FROM (
+    SELECT
+        o.received_at, o.seq, o.status, o.last_seen, o.extra, o.place,
+        coalesce(
+            sum(octet_length(o.extra::text)) OVER (ORDER BY o.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0
+        )::bigint AS bytes_before
+    FROM (
+        (
+            SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra, row_number() OVER (ORDER BY e.received_at, e.seq) AS place
+            FROM events AS e
+            WHERE
+                NOT $2::boolean AND e.contact_id = $3
+                AND e.received_at >= $4 AND e.received_at < $5
+                AND (e.received_at, e.seq) > ($6::timestamptz, $7::smallint)
+            ORDER BY e.received_at, e.seq
+            LIMIT $8
+        )
+        UNION ALL
+        (
+            SELECT
+                e.received_at, e.seq, e.status, e.last_seen, e.extra, row_number() OVER (ORDER BY e.received_at DESC, e.seq DESC) AS place
+            FROM events AS e
+            WHERE
+                $2 AND e.contact_id = $3
+                AND e.received_at >= $4 AND e.received_at < $5
+                AND (e.received_at, e.seq) < ($6, $7)
+            ORDER BY e.received_at DESC, e.seq DESC
+            LIMIT $8
+        )
+    ) AS o
+) AS p
+ORDER BY p.place
+`
+
+type EventPageParams struct {
+	MaxBytes      int64
+	Descending    bool
+	ContactID     int32
+	RangeStart    pgtype.Timestamptz
+	RangeEnd      pgtype.Timestamptz
+	KeyReceivedAt pgtype.Timestamptz
+	KeySeq        int16
+	MaxRows       int32
+}
+
+type EventPageRow struct {
+	ReceivedAt pgtype.Timestamptz
+	Seq        int16
+	Status     int16
+	LastSeen   *int64
+	Extra      []byte
+	Fits       bool
+}
+
+// The contact's events in a range after a key, or with descending those before it, backwards. fits says whether the extra of all
+// rows before has fewer than max_bytes. Where it is false, extra is left out: the row only shows that there is more. So a page
+// has one row too much at the most, however large rows are.
+func (q *Queries) EventPage(ctx context.Context, arg EventPageParams) ([]EventPageRow, error) {
+	rows, err := q.db.Query(ctx, eventPage,
+		arg.MaxBytes,
+		arg.Descending,
+		arg.ContactID,
+		arg.RangeStart,
+		arg.RangeEnd,
+		arg.KeyReceivedAt,
+		arg.KeySeq,
+		arg.MaxRows,
 	)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	var items []EventPageRow
+	for rows.Next() {
+		var i EventPageRow
+		if err := rows.Scan(
+			&i.ReceivedAt,
+			&i.Seq,
+			&i.Status,
+			&i.LastSeen,
+			&i.Extra,
+			&i.Fits,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertEvents = `-- name: InsertEvents :one
+WITH checked AS MATERIALIZED (
+    SELECT
+        (SELECT cutoff FROM interval_progress) < $1::timestamptz AS in_time,
+        database_identity() = $2::bigint AS same_database
+),
+
+inserted AS (
+    INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
+    SELECT
+        unnest($3::integer []),
+        unnest($4::timestamptz []),
+        unnest($5::smallint []),
+        unnest($6::smallint []),
+        nullif(unnest($7::text []), '')::bigint,
+        nullif(unnest($8::text []), '')::json
+    FROM checked
+    WHERE checked.in_time AND checked.same_database
+)
+
+SELECT
+    in_time::boolean AS in_time,
+    same_database::boolean AS same_database
+FROM checked
+`
+
+type InsertEventsParams struct {
+	Oldest      pgtype.Timestamptz
+	Database    int64
+	ContactIds  []int32
+	ReceivedAts []pgtype.Timestamptz
+	Seqs        []int16
+	Statuses    []int16
+	LastSeens   []string
+	Extras      []string
+}
+
+type InsertEventsRow struct {
+	InTime       bool
+	SameDatabase bool
+}
+
+// Writes all of the events or none: none if one of them is late (00005_refresh.sql; oldest is the
+// first of all), or if the contact ids are from another database. It takes columns, because one statement for a whole batch
+// is what makes the receiver fast. sqlc has no arrays with NULL; ” stands for it.
+func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) (InsertEventsRow, error) {
+	row := q.db.QueryRow(ctx, insertEvents,
+		arg.Oldest,
+		arg.Database,
+		arg.ContactIds,
+		arg.ReceivedAts,
+		arg.Seqs,
+		arg.Statuses,
+		arg.LastSeens,
+		arg.Extras,
+	)
+	var i InsertEventsRow
+	err := row.Scan(&i.InTime, &i.SameDatabase)
+	return i, err
 }
 
 const insertMissingEvents = `-- name: InsertMissingEvents :execrows
@@ -230,8 +301,9 @@ SELECT
     unnest($2::timestamptz []),
     unnest($3::smallint []),
     unnest($4::smallint []),
-    nullif(unnest($5::bigint []), $6::bigint),
-    nullif(unnest($7::text []), '')::json
+    nullif(unnest($5::text []), '')::bigint,
+    nullif(unnest($6::text []), '')::json
+WHERE database_identity() = $7::bigint
 ON CONFLICT DO NOTHING
 `
 
@@ -240,13 +312,13 @@ type InsertMissingEventsParams struct {
 	ReceivedAts []pgtype.Timestamptz
 	Seqs        []int16
 	Statuses    []int16
-	LastSeens   []int64
-	NoLastSeen  int64
+	LastSeens   []string
 	Extras      []string
+	Database    int64
 }
 
-// The same for a batch of which some may be stored: a row whose key is taken is left out. It waits for a transaction that
-// is about to take the key. Not for every batch, because it writes a third more to the log.
+// Writes those events whose keys do not exist, or none if the contact ids are from another database. It waits for a
+// transaction that is about to write the same key. Not used for every batch, because it writes a third more WAL.
 func (q *Queries) InsertMissingEvents(ctx context.Context, arg InsertMissingEventsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, insertMissingEvents,
 		arg.ContactIds,
@@ -254,8 +326,8 @@ func (q *Queries) InsertMissingEvents(ctx context.Context, arg InsertMissingEven
 		arg.Seqs,
 		arg.Statuses,
 		arg.LastSeens,
-		arg.NoLastSeen,
 		arg.Extras,
+		arg.Database,
 	)
 	if err != nil {
 		return 0, err
@@ -263,21 +335,13 @@ func (q *Queries) InsertMissingEvents(ctx context.Context, arg InsertMissingEven
 	return result.RowsAffected(), nil
 }
 
-const makeEventsPartition = `-- name: MakeEventsPartition :exec
-SELECT make_events_partition($1::date)
+const makePartitions = `-- name: MakePartitions :exec
+SELECT make_partition('events', $1::date), make_partition('intervals', $1)
 `
 
-func (q *Queries) MakeEventsPartition(ctx context.Context, month pgtype.Date) error {
-	_, err := q.db.Exec(ctx, makeEventsPartition, month)
-	return err
-}
-
-const markStale = `-- name: MarkStale :exec
-SELECT mark_stale($1::integer [], $2::timestamptz [])
-`
-
-func (q *Queries) MarkStale(ctx context.Context, contactIds []int32, receivedAts []pgtype.Timestamptz) error {
-	_, err := q.db.Exec(ctx, markStale, contactIds, receivedAts)
+// Of a month.
+func (q *Queries) MakePartitions(ctx context.Context, month pgtype.Date) error {
+	_, err := q.db.Exec(ctx, makePartitions, month)
 	return err
 }
 
@@ -287,8 +351,8 @@ WITH incoming AS (
         unnest($1::integer []) AS contact_id,
         unnest($2::timestamptz []) AS received_at,
         unnest($3::smallint []) AS status,
-        nullif(unnest($4::bigint []), $5::bigint) AS last_seen,
-        nullif(unnest($6::text []), '') AS extra,
+        nullif(unnest($4::text []), '')::bigint AS last_seen,
+        nullif(unnest($5::text []), '') AS extra,
         generate_series(1, cardinality($1::integer [])) AS place
 ),
 
@@ -332,8 +396,7 @@ type MergeEventsParams struct {
 	ContactIds  []int32
 	ReceivedAts []pgtype.Timestamptz
 	Statuses    []int16
-	LastSeens   []int64
-	NoLastSeen  int64
+	LastSeens   []string
 	Extras      []string
 }
 
@@ -346,7 +409,6 @@ func (q *Queries) MergeEvents(ctx context.Context, arg MergeEventsParams) (int64
 		arg.ReceivedAts,
 		arg.Statuses,
 		arg.LastSeens,
-		arg.NoLastSeen,
 		arg.Extras,
 	)
 	if err != nil {

@@ -8,12 +8,40 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// What known senders sent that could not be understood, to look at and to try again after an upgrade
-type Quarantine struct {
+// Payloads of authorized senders that are not valid, kept for inspection and retry
+type RejectedPayload struct {
 	ID         pgtype.UUID
 	ReceivedAt pgtype.Timestamptz
 	Gateway    string
 	Reason     string
-	// as sent, at most its first 64 KiB
+	// the length of the payload
+	Bytes int32
+	// as sent, at most its first 64 KiB; NULL if its type is unknown, since it may be a message
 	Body []byte
+}
+
+// The timeouts in force in each instance
+type Timeout struct {
+	InstanceID int32
+	Typing     pgtype.Interval
+	Recording  pgtype.Interval
+	Presence   pgtype.Interval
+}
+
+// API tokens and webhook secrets; those that have expired or are revoked stay as a record
+type Token struct {
+	ID int32
+	// who holds it; while one is rotated, two rows have the same name
+	Name string
+	// SHA-256 of the secret, which is not stored
+	Digest []byte
+	Scopes []string
+	// instanceIds that it is bound to, which need not exist yet; NULL: all
+	Instances  []string
+	CreatedAt  pgtype.Timestamptz
+	ExpiresAt  pgtype.Timestamptz
+	RevokedAt  pgtype.Timestamptz
+	LastUsedAt pgtype.Timestamptz
+	// client address; written at most every 30 s, as is last_used_at
+	LastUsedFrom *string
 }

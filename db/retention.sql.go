@@ -11,16 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-const boundLockWait = `-- name: BoundLockWait :exec
-SELECT set_config('lock_timeout', $1::text, true)
-`
-
-// Within the transaction: whoever waits for a lock on events lets nobody else in meanwhile.
-func (q *Queries) BoundLockWait(ctx context.Context, timeout string) error {
-	_, err := q.db.Exec(ctx, boundLockWait, timeout)
-	return err
-}
-
 const countEventsBefore = `-- name: CountEventsBefore :many
 SELECT c.instance_id, count(*) AS events, min(e.received_at)::timestamptz AS oldest_at
 FROM events AS e
@@ -32,6 +22,13 @@ WHERE e.received_at >= $3 AND e.received_at < $4 AND e.received_at < h.horizon
 GROUP BY c.instance_id
 `
 
+type CountEventsBeforeParams struct {
+	InstanceIds []int32
+	Horizons    []pgtype.Timestamptz
+	RangeStart  pgtype.Timestamptz
+	RangeEnd    pgtype.Timestamptz
+}
+
 type CountEventsBeforeRow struct {
 	InstanceID int32
 	Events     int64
@@ -39,12 +36,12 @@ type CountEventsBeforeRow struct {
 }
 
 // How many events in [range_start, range_end) each of these instances has that are older than its horizon.
-func (q *Queries) CountEventsBefore(ctx context.Context, instanceIds []int32, horizons []pgtype.Timestamptz, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz) ([]CountEventsBeforeRow, error) {
+func (q *Queries) CountEventsBefore(ctx context.Context, arg CountEventsBeforeParams) ([]CountEventsBeforeRow, error) {
 	rows, err := q.db.Query(ctx, countEventsBefore,
-		instanceIds,
-		horizons,
-		rangeStart,
-		rangeEnd,
+		arg.InstanceIds,
+		arg.Horizons,
+		arg.RangeStart,
+		arg.RangeEnd,
 	)
 	if err != nil {
 		return nil, err
@@ -64,65 +61,51 @@ func (q *Queries) CountEventsBefore(ctx context.Context, instanceIds []int32, ho
 	return items, nil
 }
 
-const countQuarantineBefore = `-- name: CountQuarantineBefore :one
-SELECT count(*) FROM quarantine WHERE received_at < $1
+const countIntervalsBefore = `-- name: CountIntervalsBefore :one
+SELECT count(*) FROM intervals WHERE instance_id = $1 AND started_at < $2
 `
 
-func (q *Queries) CountQuarantineBefore(ctx context.Context, before pgtype.Timestamptz) (int64, error) {
-	row := q.db.QueryRow(ctx, countQuarantineBefore, before)
+type CountIntervalsBeforeParams struct {
+	InstanceID int32
+	Before     pgtype.Timestamptz
+}
+
+func (q *Queries) CountIntervalsBefore(ctx context.Context, arg CountIntervalsBeforeParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countIntervalsBefore, arg.InstanceID, arg.Before)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
 }
 
-const countRollupsBefore = `-- name: CountRollupsBefore :one
-SELECT count(*) FROM rollups WHERE instance_id = $1 AND slot < $2
+const countLateBefore = `-- name: CountLateBefore :one
+SELECT count(*) FROM contact_states WHERE instance_id = $1 AND checkpoint < $2
 `
 
-func (q *Queries) CountRollupsBefore(ctx context.Context, instanceID int32, before pgtype.Timestamptz) (int64, error) {
-	row := q.db.QueryRow(ctx, countRollupsBefore, instanceID, before)
+type CountLateBeforeParams struct {
+	InstanceID int32
+	Before     pgtype.Timestamptz
+}
+
+// How many of an instance's contacts have late events before a moment, which a refresh has yet to read.
+func (q *Queries) CountLateBefore(ctx context.Context, arg CountLateBeforeParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countLateBefore, arg.InstanceID, arg.Before)
 	var count int64
 	err := row.Scan(&count)
 	return count, err
 }
 
-const cutRollups = `-- name: CutRollups :exec
-WITH across AS (
-    DELETE FROM rollups
-    WHERE instance_id = $1 AND slot < $2 AND ended_slot >= $2
-    RETURNING slot, ended_slot, micros, confirmed_micros, instance_id, starts, measure, parts
-),
-
-kept AS (
-    INSERT INTO rollups (instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, parts)
-    SELECT
-        instance_id,
-        slot,
-        $2::timestamptz - interval '15 min',
-        measure,
-        sum(micros),
-        sum(confirmed_micros),
-        sum(starts),
-        string_agg(parts, '')
-    FROM across
-    GROUP BY instance_id, slot, measure
-    ON CONFLICT (instance_id, slot, ended_slot, measure) DO UPDATE SET
-        micros = rollups.micros + excluded.micros,
-        confirmed_micros = rollups.confirmed_micros + excluded.confirmed_micros,
-        starts = rollups.starts + excluded.starts,
-        parts = rollups.parts || excluded.parts
-)
-
-INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
-SELECT $1, $2, max(ended_slot) + interval '15 min'
-FROM across
-HAVING count(*) > 0
+const cutIntervals = `-- name: CutIntervals :exec
+SELECT cut_intervals($1::integer, $2::timestamptz, $3::timestamptz)
 `
 
-// Cuts stretches that lie across the horizon. What was rolled up of them before it stays, as if they had ended there; what
-// follows it is to be made anew of the events that are left.
-func (q *Queries) CutRollups(ctx context.Context, instanceID int32, horizon pgtype.Timestamptz) error {
-	_, err := q.db.Exec(ctx, cutRollups, instanceID, horizon)
+type CutIntervalsParams struct {
+	InstanceID int32
+	Horizon    pgtype.Timestamptz
+	Now        pgtype.Timestamptz
+}
+
+func (q *Queries) CutIntervals(ctx context.Context, arg CutIntervalsParams) error {
+	_, err := q.db.Exec(ctx, cutIntervals, arg.InstanceID, arg.Horizon, arg.Now)
 	return err
 }
 
@@ -149,81 +132,57 @@ WITH gone AS (
 SELECT count(*) AS events, min(received_at)::timestamptz AS oldest_at FROM gone
 `
 
+type DeleteEventsParams struct {
+	ContactIds []int32
+	RangeStart pgtype.Timestamptz
+	RangeEnd   pgtype.Timestamptz
+	MaxRows    int32
+}
+
 type DeleteEventsRow struct {
 	Events   int64
 	OldestAt pgtype.Timestamptz
 }
 
 // Some of these contacts' events in [range_start, range_end), which lies in one partition: there ctid names a row.
-func (q *Queries) DeleteEvents(ctx context.Context, contactIds []int32, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz, maxRows int32) (DeleteEventsRow, error) {
+func (q *Queries) DeleteEvents(ctx context.Context, arg DeleteEventsParams) (DeleteEventsRow, error) {
 	row := q.db.QueryRow(ctx, deleteEvents,
-		contactIds,
-		rangeStart,
-		rangeEnd,
-		maxRows,
+		arg.ContactIds,
+		arg.RangeStart,
+		arg.RangeEnd,
+		arg.MaxRows,
 	)
 	var i DeleteEventsRow
 	err := row.Scan(&i.Events, &i.OldestAt)
 	return i, err
 }
 
-const deleteQuarantine = `-- name: DeleteQuarantine :execrows
-DELETE FROM quarantine
+const deleteIntervals = `-- name: DeleteIntervals :execrows
+DELETE FROM intervals
+USING (
+    SELECT i.contact_id, i.measure, i.started_at
+    FROM intervals AS i
+    CROSS JOIN (SELECT FROM interval_progress FOR UPDATE) AS locked
+    WHERE i.instance_id = $1 AND i.started_at < $2
+    LIMIT $3
+) AS old
 WHERE
-    id = ANY(ARRAY(
-        SELECT q.id
-        FROM quarantine AS q
-        WHERE q.received_at < $1
-        ORDER BY q.received_at, q.id
-        LIMIT $2
-    ))
+    intervals.contact_id = old.contact_id AND intervals.measure = old.measure AND intervals.started_at = old.started_at
 `
 
-func (q *Queries) DeleteQuarantine(ctx context.Context, before pgtype.Timestamptz, maxRows int32) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteQuarantine, before, maxRows)
+type DeleteIntervalsParams struct {
+	InstanceID int32
+	Before     pgtype.Timestamptz
+	MaxRows    int32
+}
+
+// Some of an instance's intervals that started before.
+func (q *Queries) DeleteIntervals(ctx context.Context, arg DeleteIntervalsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteIntervals, arg.InstanceID, arg.Before, arg.MaxRows)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const deleteRollups = `-- name: DeleteRollups :execrows
-DELETE FROM rollups
-WHERE
-    rollups.ctid = ANY(ARRAY(
-        SELECT r.ctid
-        FROM rollups AS r
-        WHERE r.instance_id = $1 AND r.slot < $2
-        ORDER BY r.slot
-        LIMIT $3
-    ))
-`
-
-func (q *Queries) DeleteRollups(ctx context.Context, instanceID int32, before pgtype.Timestamptz, maxRows int32) (int64, error) {
-	result, err := q.db.Exec(ctx, deleteRollups, instanceID, before, maxRows)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const forgetStale = `-- name: ForgetStale :exec
-WITH cut AS (
-    DELETE FROM rollup_stale
-    WHERE instance_id = $1 AND from_slot < $2
-    RETURNING until_slot
-)
-
-INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
-SELECT $1, $2, until_slot
-FROM cut
-WHERE until_slot > $2
-`
-
-// Rollups that were to be made anew of events that now go stay as they are.
-func (q *Queries) ForgetStale(ctx context.Context, instanceID int32, horizon pgtype.Timestamptz) error {
-	_, err := q.db.Exec(ctx, forgetStale, instanceID, horizon)
-	return err
 }
 
 const horizons = `-- name: Horizons :many
@@ -234,15 +193,15 @@ SELECT
         WHEN k.retention < '365000 days' THEN date_trunc('day', k.now - k.retention, 'UTC')
     END::timestamptz AS events_from,
     CASE
-        WHEN k.rollup_retention < '365000 days' THEN date_trunc('day', k.now - k.rollup_retention, 'UTC')
-    END::timestamptz AS rollups_from
+        WHEN k.interval_retention < '365000 days' THEN date_trunc('day', k.now - k.interval_retention, 'UTC')
+    END::timestamptz AS intervals_from
 FROM (
     SELECT
         i.id AS instance_id,
         i.name,
         $1::timestamptz AS now,
         coalesce(i.retention, s.retention) AS retention,
-        coalesce(i.rollup_retention, s.rollup_retention) AS rollup_retention
+        coalesce(i.interval_retention, s.interval_retention) AS interval_retention
     FROM instances AS i
     CROSS JOIN settings AS s
 ) AS k
@@ -250,13 +209,13 @@ ORDER BY k.name
 `
 
 type HorizonsRow struct {
-	InstanceID  int32
-	Name        string
-	EventsFrom  pgtype.Timestamptz
-	RollupsFrom pgtype.Timestamptz
+	InstanceID    int32
+	Name          string
+	EventsFrom    pgtype.Timestamptz
+	IntervalsFrom pgtype.Timestamptz
 }
 
-// Where the events and the rollups of each instance are to begin; NULL: they are kept for ever.
+// Where the events and the intervals of each instance are to begin; NULL: they are kept forever.
 func (q *Queries) Horizons(ctx context.Context, now pgtype.Timestamptz) ([]HorizonsRow, error) {
 	rows, err := q.db.Query(ctx, horizons, now)
 	if err != nil {
@@ -270,7 +229,7 @@ func (q *Queries) Horizons(ctx context.Context, now pgtype.Timestamptz) ([]Horiz
 			&i.InstanceID,
 			&i.Name,
 			&i.EventsFrom,
-			&i.RollupsFrom,
+			&i.IntervalsFrom,
 		); err != nil {
 			return nil, err
 		}
@@ -306,6 +265,51 @@ func (q *Queries) InstanceContacts(ctx context.Context, instanceID int32) ([]int
 	return items, nil
 }
 
+const instancesWithOldIntervals = `-- name: InstancesWithOldIntervals :many
+SELECT DISTINCT i.instance_id
+FROM intervals AS i
+INNER JOIN (
+    SELECT unnest($1::integer []) AS instance_id, unnest($2::timestamptz []) AS horizon
+) AS h ON h.instance_id = i.instance_id
+WHERE i.started_at < h.horizon AND i.started_at < (SELECT max(m) FROM unnest($2) AS m)
+`
+
+type InstancesWithOldIntervalsParams struct {
+	InstanceIds []int32
+	Horizons    []pgtype.Timestamptz
+}
+
+// Those of the instances that have intervals before their horizon.
+func (q *Queries) InstancesWithOldIntervals(ctx context.Context, arg InstancesWithOldIntervalsParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, instancesWithOldIntervals, arg.InstanceIds, arg.Horizons)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var instance_id int32
+		if err := rows.Scan(&instance_id); err != nil {
+			return nil, err
+		}
+		items = append(items, instance_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const limitLockWait = `-- name: LimitLockWait :exec
+SELECT set_config('lock_timeout', $1::text, true)
+`
+
+// Within the transaction: a transaction that waits for this lock on events makes all others wait behind it.
+func (q *Queries) LimitLockWait(ctx context.Context, timeout string) error {
+	_, err := q.db.Exec(ctx, limitLockWait, timeout)
+	return err
+}
+
 const listPartitions = `-- name: ListPartitions :many
 SELECT
     t.relname::text AS partition,
@@ -326,7 +330,7 @@ type ListPartitionsRow struct {
 	DropStatement string
 }
 
-// The months of events, oldest first. A statement that drops one cannot have parameters, so it comes made.
+// The months of events, oldest first. A statement that drops one cannot have parameters, so the query returns it complete.
 func (q *Queries) ListPartitions(ctx context.Context) ([]ListPartitionsRow, error) {
 	rows, err := q.db.Query(ctx, listPartitions)
 	if err != nil {
@@ -358,40 +362,5 @@ LOCK TABLE ONLY events IN ACCESS EXCLUSIVE MODE
 
 func (q *Queries) LockEvents(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, lockEvents)
-	return err
-}
-
-const quarantineHorizon = `-- name: QuarantineHorizon :one
-SELECT CASE WHEN retention < '365000 days' THEN date_trunc('day', $1::timestamptz - retention, 'UTC') END::timestamptz AS quarantine_from
-FROM settings
-`
-
-func (q *Queries) QuarantineHorizon(ctx context.Context, now pgtype.Timestamptz) (pgtype.Timestamptz, error) {
-	row := q.db.QueryRow(ctx, quarantineHorizon, now)
-	var quarantine_from pgtype.Timestamptz
-	err := row.Scan(&quarantine_from)
-	return quarantine_from, err
-}
-
-const raiseEventsFrom = `-- name: RaiseEventsFrom :execrows
-UPDATE instances SET events_from = $1 WHERE id = $2 AND events_from <= $1
-`
-
-// Leaves an instance alone whose events were once kept from later on: what is rolled up before that cannot be made anew.
-func (q *Queries) RaiseEventsFrom(ctx context.Context, horizon pgtype.Timestamptz, instanceID int32) (int64, error) {
-	result, err := q.db.Exec(ctx, raiseEventsFrom, horizon, instanceID)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
-}
-
-const shareRollups = `-- name: ShareRollups :exec
-SELECT FROM rollup_state FOR SHARE
-`
-
-// Keeps others from rolling up until the transaction ends, as mark_stale does.
-func (q *Queries) ShareRollups(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, shareRollups)
 	return err
 }

@@ -19,10 +19,10 @@ FROM (
         presence_timeout,
         time_zone,
         coalesce(retention, '365000 days') AS retention,
-        coalesce(rollup_retention, '365000 days') AS rollup_retention
+        coalesce(interval_retention, '365000 days') AS interval_retention
     FROM settings
     UNION ALL
-    SELECT name, typing_timeout, recording_timeout, presence_timeout, time_zone, retention, rollup_retention
+    SELECT name, typing_timeout, recording_timeout, presence_timeout, time_zone, retention, interval_retention
     FROM instances
 ) AS s
 CROSS JOIN LATERAL (
@@ -32,7 +32,7 @@ CROSS JOIN LATERAL (
     ('presence_timeout', extract(EPOCH FROM s.presence_timeout)::text),
     ('time_zone', s.time_zone),
     ('retention', extract(EPOCH FROM s.retention)::text),
-    ('rollup_retention', extract(EPOCH FROM s.rollup_retention)::text)
+    ('interval_retention', extract(EPOCH FROM s.interval_retention)::text)
 ) AS v (name, value)
 WHERE v.value IS NOT NULL
 ORDER BY s.instance
@@ -44,8 +44,8 @@ type ListSettingsRow struct {
 	Value    string
 }
 
-// All that is set, of each instance, and with an empty name what holds where an instance has none of its own. A length of
-// time is a number of seconds; 365000 days of them are for ever.
+// The settings of each instance, and under an empty name those that apply where an instance has none of its own. A duration
+// is a number of seconds; 365000 days mean forever.
 func (q *Queries) ListSettings(ctx context.Context) ([]ListSettingsRow, error) {
 	rows, err := q.db.Query(ctx, listSettings)
 	if err != nil {
@@ -67,31 +67,20 @@ func (q *Queries) ListSettings(ctx context.Context) ([]ListSettingsRow, error) {
 }
 
 const listTimeouts = `-- name: ListTimeouts :many
-SELECT
-    instance_id,
-    micros_of(typing) AS typing,
-    micros_of(recording) AS recording,
-    micros_of(presence) AS presence
+SELECT instance_id, typing, recording, presence
 FROM timeouts
 `
 
-type ListTimeoutsRow struct {
-	InstanceID int32
-	Typing     int64
-	Recording  int64
-	Presence   int64
-}
-
-// The timeouts in force, in microseconds.
-func (q *Queries) ListTimeouts(ctx context.Context) ([]ListTimeoutsRow, error) {
+// The timeouts in force.
+func (q *Queries) ListTimeouts(ctx context.Context) ([]Timeout, error) {
 	rows, err := q.db.Query(ctx, listTimeouts)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ListTimeoutsRow
+	var items []Timeout
 	for rows.Next() {
-		var i ListTimeoutsRow
+		var i Timeout
 		if err := rows.Scan(
 			&i.InstanceID,
 			&i.Typing,
@@ -130,7 +119,7 @@ type LongestTimeoutsRow struct {
 	Presence          int64
 }
 
-// How long, in microseconds, a status can last at most that nothing renews, over all instances.
+// The longest time, in microseconds, that a status can last without an event, over all instances.
 func (q *Queries) LongestTimeouts(ctx context.Context) (LongestTimeoutsRow, error) {
 	row := q.db.QueryRow(ctx, longestTimeouts)
 	var i LongestTimeoutsRow
@@ -146,13 +135,19 @@ SET
     presence_timeout = CASE $1 WHEN 'presence_timeout' THEN nullif($2, '')::interval ELSE presence_timeout END,
     time_zone = CASE $1 WHEN 'time_zone' THEN nullif($2, '') ELSE time_zone END,
     retention = CASE $1 WHEN 'retention' THEN nullif($2, '')::interval ELSE retention END,
-    rollup_retention = CASE $1 WHEN 'rollup_retention' THEN nullif($2, '')::interval ELSE rollup_retention END
+    interval_retention = CASE $1 WHEN 'interval_retention' THEN nullif($2, '')::interval ELSE interval_retention END
 WHERE instances.name = $3
 `
 
-// The same of an instance; an empty value takes its own away.
-func (q *Queries) SetInstanceSetting(ctx context.Context, name string, value string, instance string) error {
-	_, err := q.db.Exec(ctx, setInstanceSetting, name, value, instance)
+type SetInstanceSettingParams struct {
+	Name     string
+	Value    string
+	Instance string
+}
+
+// The same of an instance; an empty value removes it.
+func (q *Queries) SetInstanceSetting(ctx context.Context, arg SetInstanceSettingParams) error {
+	_, err := q.db.Exec(ctx, setInstanceSetting, arg.Name, arg.Value, arg.Instance)
 	return err
 }
 
@@ -164,13 +159,31 @@ SET
     presence_timeout = CASE $1 WHEN 'presence_timeout' THEN nullif($2, '')::interval ELSE presence_timeout END,
     time_zone = CASE $1 WHEN 'time_zone' THEN $2 ELSE time_zone END,
     retention = CASE $1 WHEN 'retention' THEN nullif($2, '')::interval ELSE retention END,
-    rollup_retention = CASE $1 WHEN 'rollup_retention' THEN nullif($2, '')::interval ELSE rollup_retention END
+    interval_retention = CASE $1 WHEN 'interval_retention' THEN nullif($2, '')::interval ELSE interval_retention END
 `
 
+type SetSettingParams struct {
+	Name  string
+	Value string
+}
+
 // Changes the one of that name, whose value has the form in which ListSettings gives it.
-func (q *Queries) SetSetting(ctx context.Context, name string, value string) error {
-	_, err := q.db.Exec(ctx, setSetting, name, value)
+func (q *Queries) SetSetting(ctx context.Context, arg SetSettingParams) error {
+	_, err := q.db.Exec(ctx, setSetting, arg.Name, arg.Value)
 	return err
+}
+
+const timeZone = `-- name: TimeZone :one
+SELECT coalesce((SELECT i.time_zone FROM instances AS i WHERE i.name = $1), s.time_zone)::text AS time_zone
+FROM settings AS s
+`
+
+// The time zone in force in an instance.
+func (q *Queries) TimeZone(ctx context.Context, instance string) (string, error) {
+	row := q.db.QueryRow(ctx, timeZone, instance)
+	var time_zone string
+	err := row.Scan(&time_zone)
+	return time_zone, err
 }
 
 const zoneKnown = `-- name: ZoneKnown :one

@@ -19,15 +19,23 @@ SELECT
     ) AS table_bytes,
     (
         SELECT coalesce(sum(pg_indexes_size(relid)), 0)::bigint FROM pg_partition_tree('events')
-    ) AS index_bytes
+    ) AS index_bytes,
+    (
+        SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint + pg_total_relation_size('contact_states')
+            + pg_total_relation_size('interval_sums')
+        FROM pg_partition_tree('intervals')
+    ) AS interval_bytes,
+    (SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL) AS late_contacts
 `
 
 type StatsRow struct {
-	Instances  int64
-	Contacts   int64
-	Events     int64
-	TableBytes int64
-	IndexBytes int64
+	Instances     int64
+	Contacts      int64
+	Events        int64
+	TableBytes    int64
+	IndexBytes    int64
+	IntervalBytes int32
+	LateContacts  int64
 }
 
 // Sizes are bytes on disk of the events with all that belongs to them: indexes, free space maps and so on.
@@ -40,6 +48,8 @@ func (q *Queries) Stats(ctx context.Context) (StatsRow, error) {
 		&i.Events,
 		&i.TableBytes,
 		&i.IndexBytes,
+		&i.IntervalBytes,
+		&i.LateContacts,
 	)
 	return i, err
 }

@@ -12,6 +12,9 @@ func Time(t time.Time) pgtype.Timestamptz { return pgtype.Timestamptz{Time: t, V
 // Infinity is later than every moment.
 var Infinity = pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
 
+// MinusInfinity is earlier than every moment.
+var MinusInfinity = pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
+
 // TimeOrNil returns the moment in UTC, or nil for NULL.
 func TimeOrNil(t pgtype.Timestamptz) *time.Time {
 	if !t.Valid {

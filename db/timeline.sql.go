@@ -14,18 +14,31 @@ import (
 const timeOfEvent = `-- name: TimeOfEvent :one
 SELECT e.received_at
 FROM events AS e
-WHERE e.contact_id = $1 AND e.received_at > $2 AND e.received_at < $3
+WHERE
+    e.contact_id = $1 AND e.received_at > $2
+    AND e.received_at < least(
+        $3::timestamptz,
+        (SELECT s.span_first_event_at FROM contact_states AS s WHERE s.contact_id = $1 AND s.span_events IS NOT NULL)
+    )
 ORDER BY e.received_at
 LIMIT 1 OFFSET $4
 `
 
-// When the contact's event after n others came, counted within a range of time whose ends are not in it.
-func (q *Queries) TimeOfEvent(ctx context.Context, contactID int32, rangeStart pgtype.Timestamptz, rangeEnd pgtype.Timestamptz, n int32) (pgtype.Timestamptz, error) {
+type TimeOfEventParams struct {
+	ContactID  int32
+	RangeStart pgtype.Timestamptz
+	RangeEnd   pgtype.Timestamptz
+	N          int32
+}
+
+// When the contact's event after n others was received, counted within a range of time whose ends are not in it. The run of
+// events that is read as one (spans_around) is left out.
+func (q *Queries) TimeOfEvent(ctx context.Context, arg TimeOfEventParams) (pgtype.Timestamptz, error) {
 	row := q.db.QueryRow(ctx, timeOfEvent,
-		contactID,
-		rangeStart,
-		rangeEnd,
-		n,
+		arg.ContactID,
+		arg.RangeStart,
+		arg.RangeEnd,
+		arg.N,
 	)
 	var received_at pgtype.Timestamptz
 	err := row.Scan(&received_at)

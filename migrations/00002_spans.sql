@@ -14,7 +14,7 @@ SELECT
     coalesce(i.recording_timeout, s.recording_timeout) AS recording,
     coalesce(i.presence_timeout, s.presence_timeout) AS presence
 FROM instances AS i
-CROSS JOIN settings AS s;
+CROSS JOIN (SELECT * FROM settings LIMIT 1) AS s; -- LIMIT tells the planner that it is one row
 COMMENT ON VIEW timeouts IS 'The timeouts in force in each instance';
 
 -- When a status set at `at` becomes PAUSED, if nothing renews it; NULL: never.
@@ -38,67 +38,69 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN leaves_at(status, at, t) < moment THEN 2 WHEN pauses_at(status, at, t) < moment THEN 4 ELSE status END;
 -- +goose StatementEnd
 
--- The contact's last event at or before `moment` that changed its status, or with `visits` its being in the chat at all:
--- where reading must begin to see the span (visit) at `moment` whole. One step back along the key at a time, because
--- the first step nearly always hits and a window function would read the contact's whole past.
+-- The contact's last event at or before `moment` that changed its status: where reading must begin to see the span at `moment`
+-- whole. The window follows the key backwards and stops at the first hit, which is nearly always the first event.
 -- +goose StatementBegin
-CREATE FUNCTION change_before(contact integer, moment timestamptz, t timeouts, visits boolean) RETURNS TABLE (at timestamptz)
+CREATE FUNCTION change_before(contact integer, moment timestamptz, t timeouts) RETURNS TABLE (at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT e.received_at
-FROM events AS e
-LEFT JOIN LATERAL (
-    SELECT status_before(e.received_at, p.status, p.received_at, t) AS status
-    FROM events AS p
-    WHERE p.contact_id = contact AND p.received_at < e.received_at
-    ORDER BY p.received_at DESC, p.seq DESC
-    LIMIT 1
-) AS before ON true
-WHERE
-    e.contact_id = contact
-    AND e.received_at <= moment
-    AND CASE
-        WHEN visits THEN (before.status = 2) IS DISTINCT FROM (e.status = 2) ELSE before.status IS DISTINCT FROM e.status
-    END
-    AND e.seq = (SELECT max(n.seq) FROM events AS n WHERE n.contact_id = contact AND n.received_at = e.received_at)
-ORDER BY e.received_at DESC, e.seq DESC
+FROM (
+    SELECT
+        d.received_at,
+        d.status,
+        status_before(d.received_at, lead(d.status) OVER w, lead(d.received_at) OVER w, t) AS before
+    FROM (
+        SELECT DISTINCT ON (o.received_at) o.received_at, o.status
+        FROM events AS o
+        WHERE o.contact_id = contact AND o.received_at <= moment
+        ORDER BY o.received_at DESC, o.seq DESC
+    ) AS d
+    WINDOW w AS (ORDER BY d.received_at DESC)
+) AS e
+WHERE e.before IS DISTINCT FROM e.status
 LIMIT 1
 $$;
 -- +goose StatementEnd
 
--- Its mirror: the contact's first such event at or after `moment`, where reading may end; none: read to the end.
+-- Its mirror: the first such event in [moment, before_at), where reading may end; none: read to the end.
 -- +goose StatementBegin
-CREATE FUNCTION change_after(contact integer, moment timestamptz, t timeouts, visits boolean) RETURNS TABLE (at timestamptz)
+CREATE FUNCTION change_after(contact integer, moment timestamptz, before_at timestamptz, t timeouts) RETURNS TABLE (at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT e.received_at
-FROM events AS e
-LEFT JOIN LATERAL (
-    SELECT status_before(e.received_at, p.status, p.received_at, t) AS status
-    FROM events AS p
-    WHERE p.contact_id = contact AND p.received_at < e.received_at
-    ORDER BY p.received_at DESC, p.seq DESC
-    LIMIT 1
-) AS before ON true
-WHERE
-    e.contact_id = contact
-    AND e.received_at >= moment
-    AND CASE
-        WHEN visits THEN (before.status = 2) IS DISTINCT FROM (e.status = 2) ELSE before.status IS DISTINCT FROM e.status
-    END
-    AND e.seq = (SELECT max(n.seq) FROM events AS n WHERE n.contact_id = contact AND n.received_at = e.received_at)
-ORDER BY e.received_at, e.seq
+FROM (
+    SELECT
+        d.received_at,
+        d.status,
+        status_before(d.received_at, lag(d.status) OVER w, lag(d.received_at) OVER w, t) AS before
+    FROM (
+        SELECT o.received_at, o.seq, o.status, lead(o.received_at) OVER (ORDER BY o.received_at, o.seq) AS following_at
+        FROM events AS o
+        WHERE
+            o.contact_id = contact
+            AND o.received_at >= coalesce(
+                (SELECT max(p.received_at) FROM events AS p WHERE p.contact_id = contact AND p.received_at < moment), moment
+            )
+            AND o.received_at < before_at
+    ) AS d
+    WHERE d.following_at IS DISTINCT FROM d.received_at
+    WINDOW w AS (ORDER BY d.received_at, d.seq)
+) AS e
+WHERE e.received_at >= moment AND e.before IS DISTINCT FROM e.status
 LIMIT 1
 $$;
 -- +goose StatementEnd
 
--- The contact's spans around [range_start, range_end): those that overlap it, or with `visits` those of all visits that
--- overlap it, each whole, and perhaps a few neighbours. Only events around the range are read.
+-- The contact's spans around [range_start, range_end): those that overlap it, each whole, and perhaps a few neighbours. Only
+-- events around the range are read, and of the last span, which may have been renewed a million times, only what
+-- contact_states says of it.
 --   until              ended_at, or now for a span that still runs (ended_at is NULL)
 --   ended_by           event, timeout or open
 --   events             how many events set or renewed the status within the span
---   confirmed_from, confirmed_until   the part that events vouch for; NULL if there is none
+--   confirmed_from, confirmed_until   the part that events confirm; NULL if there is none. The clock of an event may be ahead:
+--   of a span that still runs, no more is confirmed than its length
 -- +goose StatementBegin
 CREATE FUNCTION spans_around(
-    contact integer, range_start timestamptz, range_end timestamptz, now timestamptz, t timeouts, visits boolean
+    contact integer, range_start timestamptz, range_end timestamptz, now timestamptz, t timeouts
 )
 RETURNS TABLE (
     status smallint,
@@ -111,26 +113,81 @@ RETURNS TABLE (
     confirmed_until timestamptz
 )
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-WITH event AS (
-    -- Of events with the same received_at only the last counts.
-    SELECT DISTINCT ON (e.received_at)
-        e.received_at AS at,
-        e.status,
-        pauses_at(e.status, e.received_at, t) AS pauses_at,
-        leaves_at(e.status, e.received_at, t) AS leaves_at
-    FROM events AS e
-    WHERE
-        e.contact_id = contact
-        AND e.received_at >= coalesce((SELECT b.at FROM change_before(contact, range_start, t, visits) AS b), '-infinity')
-        AND e.received_at <= coalesce((SELECT a.at FROM change_after(contact, range_end, t, visits) AS a), 'infinity')
-    ORDER BY e.received_at, e.seq DESC
+WITH run AS (
+    SELECT s.since, s.span_first_event_at AS first_at, s.last_event_at AS last_at, s.status, s.span_events AS events
+    FROM contact_states AS s
+    WHERE s.contact_id = contact AND s.span_first_event_at IS NOT NULL AND s.span_events IS NOT NULL
+),
+
+bounds AS (
+    SELECT
+        CASE
+            WHEN range_start >= (SELECT r.since FROM run AS r) THEN (SELECT r.first_at FROM run AS r)
+            ELSE coalesce((SELECT b.at FROM change_before(contact, range_start, t) AS b), '-infinity')
+        END AS first_at,
+        CASE
+            WHEN range_end < (SELECT r.since FROM run AS r)
+                THEN coalesce(
+                    (SELECT a.at FROM change_after(contact, range_end, (SELECT r.first_at FROM run AS r), t) AS a),
+                    (SELECT r.first_at FROM run AS r)
+                )
+            ELSE coalesce(
+                (
+                    SELECT a.at
+                    FROM change_after(
+                        contact,
+                        greatest(range_end, (SELECT r.last_at FROM run AS r) + interval '1 microsecond'),
+                        'infinity',
+                        t
+                    ) AS a
+                ),
+                'infinity'
+            )
+        END AS last_at
+),
+
+-- The run is one event that lasts from its first to its last one.
+event AS (
+    SELECT
+        u.*,
+        pauses_at(u.status, u.last_at, t) AS pauses_at,
+        leaves_at(u.status, u.last_at, t) AS leaves_at
+    FROM (
+        SELECT r.first_at AS at, r.last_at, r.status, r.events, r.since
+        FROM run AS r
+        INNER JOIN bounds AS b ON r.first_at >= b.first_at AND r.first_at <= b.last_at
+        UNION ALL
+        SELECT e.received_at, e.received_at, e.status, 1, NULL
+        FROM bounds AS b
+        CROSS JOIN LATERAL (
+            -- Of events with the same received_at only the last counts.
+            SELECT DISTINCT ON (o.received_at) o.received_at, o.status
+            FROM events AS o
+            WHERE
+                o.contact_id = contact AND o.received_at >= b.first_at AND o.received_at <= b.last_at
+                AND o.received_at < coalesce((SELECT r.first_at FROM run AS r), 'infinity')
+            ORDER BY o.received_at, o.seq DESC
+        ) AS e
+        UNION ALL
+        SELECT e.received_at, e.received_at, e.status, 1, NULL
+        FROM bounds AS b
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT ON (o.received_at) o.received_at, o.status
+            FROM events AS o
+            WHERE
+                o.contact_id = contact AND o.received_at >= b.first_at AND o.received_at <= b.last_at
+                AND o.received_at > (SELECT r.last_at FROM run AS r)
+            ORDER BY o.received_at, o.seq DESC
+        ) AS e
+    ) AS u
 ),
 
 placed AS MATERIALIZED (
     SELECT
         *,
-        row_number() OVER w AS nth,
-        lag(at) OVER w AS previous_at,
+        row_number() OVER w AS place,
+        sum(events) OVER w AS nth,
+        lag(last_at) OVER w AS previous_at,
         CASE
             WHEN lag(leaves_at) OVER w < at THEN 2 WHEN lag(pauses_at) OVER w < at THEN 4 ELSE lag(status) OVER w
         END AS before,
@@ -144,19 +201,25 @@ placed AS MATERIALIZED (
 -- Each moment at which the status becomes another one: by an event, or by the time since the last one. After the last
 -- event comes the end of what is known, at infinity, where the status is NULL.
 change AS (
-    SELECT at, status, true AS by_event, nth - 1 AS events_before, previous_at AS heard_before, at AS heard_next
+    SELECT
+        CASE WHEN place = 1 THEN coalesce(since, at) ELSE at END AS at,
+        status,
+        true AS by_event,
+        nth - events AS events_before,
+        previous_at AS last_event_at,
+        at AS next_event_at
     FROM placed
     WHERE before IS DISTINCT FROM status
     UNION ALL
-    SELECT pauses_at, 4, false, nth, at, next_at
+    SELECT pauses_at, 4, false, nth, last_at, next_at
     FROM placed
     WHERE pauses_at < alone_until
     UNION ALL
-    SELECT leaves_at, 2, false, nth, at, next_at
+    SELECT leaves_at, 2, false, nth, last_at, next_at
     FROM placed
     WHERE leaves_at < alone_until
     UNION ALL
-    SELECT 'infinity', NULL, false, nth, at, NULL
+    SELECT 'infinity', NULL, false, nth, last_at, NULL
     FROM placed
     WHERE next_at IS NULL
 ),
@@ -169,8 +232,8 @@ span AS (
         lead(at) OVER w AS ends_at,
         lead(by_event) OVER w AS ended_by_event,
         lead(events_before) OVER w - events_before AS events,
-        heard_next AS first_event_at,
-        lead(heard_before) OVER w AS last_event_at
+        next_event_at AS first_event_at,
+        lead(last_event_at) OVER w AS last_event_at
     FROM change
     WINDOW w AS (ORDER BY at)
 )
@@ -181,9 +244,13 @@ SELECT
     nullif(ends_at, 'infinity'),
     CASE WHEN ends_at = 'infinity' THEN greatest(now, started_at) ELSE ends_at END,
     CASE WHEN ends_at = 'infinity' THEN 'open' WHEN ended_by_event THEN 'event' ELSE 'timeout' END,
-    events,
-    CASE WHEN events > 0 THEN first_event_at END,
-    CASE WHEN events > 0 THEN CASE WHEN ended_by_event THEN ends_at ELSE last_event_at END END
+    events::bigint,
+    CASE WHEN events > 0 THEN least(first_event_at, CASE WHEN ends_at = 'infinity' THEN greatest(now, started_at) END) END,
+    CASE
+        WHEN events = 0 THEN NULL
+        WHEN ended_by_event THEN ends_at
+        ELSE least(last_event_at, CASE WHEN ends_at = 'infinity' THEN greatest(now, started_at) END)
+    END
 FROM span
 WHERE status IS NOT NULL
 ORDER BY started_at
@@ -207,78 +274,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT s.*
 FROM contacts AS c
 INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-CROSS JOIN LATERAL spans_around(contact, range_start, range_end, now, t, false) AS s
+CROSS JOIN LATERAL spans_around(contact, range_start, range_end, now, t) AS s
 WHERE c.id = contact AND s.started_at < range_end AND (s.ended_at > range_start OR s.ended_at IS NULL)
 ORDER BY s.started_at
 $$;
 -- +goose StatementEnd
 
--- What is summed up as durations: the contact's typing and recording spans and its visits that overlap
--- [range_start, range_end), whole. A visit is a run of adjoining spans that are not UNAVAILABLE.
--- +goose StatementBegin
-CREATE FUNCTION stretches(contact integer, range_start timestamptz, range_end timestamptz, now timestamptz)
-RETURNS TABLE (
-    measure text,
-    started_at timestamptz,
-    ended_at timestamptz,
-    until timestamptz,
-    ended_by text,
-    events bigint,
-    confirmed_from timestamptz,
-    confirmed_until timestamptz
-)
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-WITH span AS MATERIALIZED (
-    SELECT s.*, count(*) FILTER (WHERE s.status = 2) OVER (ORDER BY s.started_at) AS absences
-    FROM contacts AS c
-    INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-    CROSS JOIN LATERAL spans_around(contact, range_start, range_end, now, t, true) AS s
-    WHERE c.id = contact
-),
-
-visit AS (
-    SELECT
-        min(started_at) AS started_at,
-        max(until) AS until,
-        (array_agg(ended_by ORDER BY started_at DESC))[1] AS ended_by,
-        sum(events)::bigint AS events,
-        max(confirmed_until) AS heard_until
-    FROM span
-    WHERE status <> 2
-    GROUP BY absences
-),
-
-stretch AS (
-    SELECT
-        CASE status WHEN 3 THEN 'typing' ELSE 'recording' END AS measure,
-        started_at,
-        ended_at,
-        until,
-        ended_by,
-        events,
-        confirmed_from,
-        confirmed_until
-    FROM span
-    WHERE status IN (3, 5)
-    UNION ALL
-    SELECT
-        'inChat',
-        started_at,
-        CASE WHEN ended_by <> 'open' THEN until END,
-        until,
-        ended_by,
-        events,
-        started_at, -- only an event begins a visit
-        CASE ended_by WHEN 'event' THEN until ELSE heard_until END
-    FROM visit
-)
-
-SELECT *
-FROM stretch
-WHERE started_at < range_end AND (until > range_start OR ended_by = 'open')
-$$;
--- +goose StatementEnd
-
 -- +goose Down
-DROP FUNCTION stretches, spans, spans_around, change_after, change_before, status_before, leaves_at, pauses_at;
+DROP FUNCTION spans, spans_around, change_after, change_before, status_before, leaves_at, pauses_at;
 DROP VIEW timeouts;

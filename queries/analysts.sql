@@ -1,13 +1,34 @@
 -- name: CreateAnalystStatements :many
--- What makes a role. Such statements cannot have parameters, so they come made.
+-- The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
+-- timeouts itself; they end forgotten sessions and queries. It cannot lift its limit of connections, and it can lock nothing that the service waits for.
 SELECT
     unnest(ARRAY[
-        format('CREATE ROLE %I LOGIN PASSWORD %L', @role_name::text, @password::text),
+        format('CREATE ROLE %I LOGIN PASSWORD %L CONNECTION LIMIT %s', @role_name::text, @verifier::text, @connections::integer),
         format('ALTER ROLE %I SET search_path = analytics', @role_name),
         format('ALTER ROLE %I SET default_transaction_read_only = on', @role_name),
-        format('ALTER ROLE %I SET jit = off', @role_name), -- compiling costs these queries more than it saves
-        format('GRANT USAGE ON SCHEMA analytics TO %I', @role_name)
+        format('ALTER ROLE %I SET statement_timeout = %L', @role_name, @statement_timeout::text),
+        format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', @role_name),
+        format('ALTER ROLE %I SET lock_timeout = ''10s''', @role_name),
+        format('ALTER ROLE %I SET jit = off', @role_name) -- compiling costs these queries more than it saves
     ])::text AS statement;
+
+-- name: RestrictStatements :many
+-- What PUBLIC may do in a new database, and analysts need not: fill the disk with temporary tables and large objects. Only
+-- those statements that the service may run.
+SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname)::text AS statement
+FROM pg_catalog.pg_database AS d
+WHERE
+    d.datname = current_database()
+    AND has_database_privilege('public', d.oid, 'TEMPORARY')
+    AND pg_has_role(d.datdba, 'USAGE')
+UNION ALL
+SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure)
+FROM pg_catalog.pg_proc AS p
+WHERE
+    p.pronamespace = 'pg_catalog'::regnamespace
+    AND p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea')
+    AND has_function_privilege('public', p.oid, 'EXECUTE')
+    AND pg_has_role(p.proowner, 'USAGE');
 
 -- name: DropAnalystStatements :many
 -- Only members of a role may drop what it owns, as its temporary tables, and what it may do.

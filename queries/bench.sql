@@ -1,9 +1,9 @@
--- What the bench holds the rollups against: the same questions put to the events by window functions alone. They know one
+-- What the benchmark compares the intervals with: the same questions, computed from events by window functions alone. They know one
 -- rule of spans only, enough for the time that contacts typed: a COMPOSING lasts until the contact's next event, at most
 -- for the typing timeout.
 
 -- name: RawTypingByHour :many
--- For each hour from 1970 on, UTC. Summed up by the reader into days or hours of the week.
+-- For each hour from 1970 on, UTC. The caller sums them up by days or hours of the week.
 WITH piece AS (
     SELECT
         e.received_at AS from_at,
@@ -20,8 +20,9 @@ WITH piece AS (
 SELECT
     (extract(EPOCH FROM hour) / 3600)::bigint AS hour,
     sum(
-        micros_of(
-            least(p.until_at, sqlc.arg(range_end)::timestamptz, hour + interval '1 hour') - greatest(p.from_at, sqlc.arg(range_start)::timestamptz, hour)
+        micros_between(
+            greatest(p.from_at, sqlc.arg(range_start)::timestamptz, hour),
+            least(p.until_at, sqlc.arg(range_end)::timestamptz, hour + interval '1 hour')
         )
     )::bigint AS micros
 FROM piece AS p
@@ -48,13 +49,10 @@ WITH piece AS (
     WHERE e.received_at >= sqlc.arg(range_start)::timestamptz - t.typing AND e.received_at < sqlc.arg(range_end)
 )
 
-SELECT c.phone, sum(micros_of(least(p.until_at, sqlc.arg(range_end)::timestamptz) - greatest(p.from_at, sqlc.arg(range_start)::timestamptz)))::bigint AS micros
+SELECT c.phone, sum(micros_between(greatest(p.from_at, sqlc.arg(range_start)::timestamptz), least(p.until_at, sqlc.arg(range_end)::timestamptz)))::bigint AS micros
 FROM piece AS p
 INNER JOIN contacts AS c ON c.id = p.contact_id
 WHERE p.status = 3 AND p.until_at > sqlc.arg(range_start)
 GROUP BY c.phone
 ORDER BY micros DESC, c.phone
 LIMIT sqlc.arg(max_rows);
-
--- name: RollupBytes :one
-SELECT pg_total_relation_size('rollups') AS bytes;

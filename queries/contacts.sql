@@ -4,27 +4,49 @@ SELECT unnest(@names::text []) AS name
 ORDER BY name
 ON CONFLICT DO NOTHING;
 
--- name: AddContacts :many
--- Returns those that were not there. In one order everywhere, so that two writers who add the same contacts wait for each
--- other instead of deadlocking.
-INSERT INTO contacts (instance_id, phone)
-SELECT i.id, k.phone
-FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
-INNER JOIN instances AS i ON i.name = k.instance
-ORDER BY i.id, k.phone
-ON CONFLICT DO NOTHING
-RETURNING id, (SELECT i.name FROM instances AS i WHERE i.id = instance_id) AS instance, phone;
+-- name: ResolveInstances :many
+-- Finds the ids of instances and adds those that are new, as resolve_contacts does for contacts.
+WITH wanted AS MATERIALIZED (
+    SELECT
+        k.name,
+        (SELECT i.id FROM instances AS i WHERE i.name = k.name LIMIT 1) AS id
+    FROM (SELECT unnest(@names::text []) AS name) AS k
+),
 
--- name: FindContacts :many
--- One by one along the index: a plan that was made while there were few contacts would read all of them for each.
-SELECT c.id, k.instance::text AS instance, k.phone::text AS phone
-FROM (SELECT unnest(@instances::text []) AS instance, unnest(@phones::text []) AS phone) AS k
-CROSS JOIN LATERAL (
-    SELECT c.id
-    FROM contacts AS c
-    WHERE c.instance_id = (SELECT i.id FROM instances AS i WHERE i.name = k.instance) AND c.phone = k.phone
-    LIMIT 1
-) AS c;
+added AS (
+    INSERT INTO instances (name)
+    SELECT w.name
+    FROM wanted AS w
+    WHERE w.id IS NULL
+    ORDER BY w.name
+    LIMIT @max_new
+    ON CONFLICT DO NOTHING
+    RETURNING id, name
+)
+
+SELECT
+    w.name::text AS name,
+    coalesce(w.id, a.id, 0)::integer AS id,
+    (a.id IS NOT NULL)::boolean AS added,
+    database_identity()::bigint AS database
+FROM wanted AS w
+LEFT JOIN added AS a ON a.name = w.name;
+
+-- name: ResolveContacts :many
+SELECT
+    place::integer AS place,
+    id::integer AS id,
+    added::boolean AS added,
+    actual_database::bigint AS actual_database
+FROM resolve_contacts(@instance_ids::integer [], @phones::text [], @max_new::integer, @database::bigint);
+
+-- name: NewestContacts :many
+SELECT c.id, c.instance_id, i.name AS instance, c.phone, database_identity()::bigint AS database
+FROM contacts AS c
+INNER JOIN instances AS i ON i.id = c.instance_id
+WHERE c.id < @before_id
+ORDER BY c.id DESC
+LIMIT @max_rows;
 
 -- name: FindInstance :one
 SELECT id FROM instances WHERE name = @name;
@@ -36,16 +58,31 @@ INNER JOIN instances AS i ON i.id = c.instance_id
 WHERE i.name = @instance AND c.phone = @phone;
 
 -- name: ListInstances :many
-SELECT i.name, heard.first_at::timestamptz AS first_event_at, heard.last_at::timestamptz AS last_event_at
-FROM instances AS i
-CROSS JOIN LATERAL (
+-- First and last events come from contact_states, and of contacts with newer events from the events.
+WITH unsettled AS MATERIALIZED (
     SELECT
-        min((SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS first_at,
-        max((SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)) AS last_at
-    FROM contacts AS c
-    WHERE c.instance_id = i.id
-) AS heard
-WHERE i.name > @after_name AND heard.last_at IS NOT NULL
+        c.instance_id,
+        (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id) AS first_event_at,
+        (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id) AS last_event_at
+    FROM unsettled_contacts AS u
+    INNER JOIN contacts AS c ON c.id = u.contact_id
+)
+
+SELECT
+    i.name,
+    min(s.first_event_at)::timestamptz AS first_event_at,
+    max(s.last_event_at)::timestamptz AS last_event_at
+FROM (
+    SELECT instance_id, first_event_at, last_event_at
+    FROM contact_states
+    WHERE status IS NOT NULL AND checkpoint IS NULL
+    UNION ALL
+    SELECT * FROM unsettled
+) AS s
+INNER JOIN instances AS i ON i.id = s.instance_id
+WHERE i.name > @after_name AND (sqlc.narg(visible)::text [] IS NULL OR i.name = ANY(sqlc.narg(visible)::text []))
+GROUP BY i.name
+HAVING max(s.last_event_at) IS NOT NULL
 ORDER BY i.name
 LIMIT @max_rows;
 
@@ -53,70 +90,72 @@ LIMIT @max_rows;
 SELECT
     c.phone,
     s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+    s.since::timestamptz AS since,
+    s.first_event_at::timestamptz AS first_event_at,
+    s.last_event_at::timestamptz AS last_event_at
 FROM contacts AS c
-CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
+CROSS JOIN LATERAL contact_status(ARRAY[c.id], @now) AS s
 WHERE c.id = @contact_id;
 
 -- name: ListContacts :many
--- Contacts in the order of their phones, from all that the instance ever heard of.
+-- Contacts in the order of their phones. Most have no newer events, and then contact_states suffices.
+WITH unsettled AS MATERIALIZED (
+    SELECT
+        s.contact_id::integer AS contact_id,
+        s.status::smallint AS status,
+        s.since::timestamptz AS since,
+        s.first_event_at::timestamptz AS first_event_at,
+        s.last_event_at::timestamptz AS last_event_at
+    FROM
+        contact_status(
+            ARRAY(
+                SELECT c.id
+                FROM unsettled_contacts AS u
+                INNER JOIN contacts AS c ON c.id = u.contact_id
+                WHERE c.instance_id = @instance_id
+            ),
+            @now
+        ) AS s
+)
+
 SELECT
     c.phone,
-    s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.id)::timestamptz AS last_event_at
+    coalesce(u.status, s.status)::smallint AS status,
+    coalesce(u.since, s.since)::timestamptz AS since,
+    coalesce(u.first_event_at, s.first_event_at)::timestamptz AS first_event_at,
+    coalesce(u.last_event_at, s.last_event_at)::timestamptz AS last_event_at
 FROM contacts AS c
-CROSS JOIN LATERAL spans(c.id, 'infinity', 'infinity', @now) AS s
+LEFT JOIN unsettled AS u ON u.contact_id = c.id
+LEFT JOIN LATERAL settled_status(c.id, @now) AS s ON u.contact_id IS NULL
 WHERE
     c.instance_id = @instance_id
     AND c.phone > @after_phone
     AND strpos(c.phone, @search) > 0
-    AND s.status = ANY(@statuses::smallint [])
+    AND coalesce(u.status, s.status)::smallint = ANY(@statuses::smallint [])
 ORDER BY c.phone
 LIMIT @max_rows;
 
 -- name: ListPresentContacts :many
--- The same for statuses that are not UNAVAILABLE. Who has one was heard of within the longest time that it lasts,
--- so only contacts with an event since heard_since are looked at, and only whose last event has become that status.
--- MATERIALIZED and LIMIT 1 keep the planner from reckoning spans first, and from reading all contacts.
-WITH present AS MATERIALIZED (
-    SELECT c.id, c.phone
-    FROM heard_between(@heard_since, 'infinity') AS heard
-    CROSS JOIN LATERAL (
-        SELECT k.id, k.instance_id, k.phone
-        FROM contacts AS k
-        WHERE k.id = heard.contact_id
-        LIMIT 1
-    ) AS c
-    INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-    CROSS JOIN LATERAL (
-        SELECT e.status, e.received_at
-        FROM events AS e
-        WHERE e.contact_id = heard.contact_id
-        ORDER BY e.received_at DESC, e.seq DESC
-        LIMIT 1
-    ) AS last
-    WHERE
-        c.instance_id = @instance_id::integer
-        AND c.phone > @after_phone::text
-        AND strpos(c.phone, @search) > 0
-        AND status_before(
-            sqlc.arg(now)::timestamptz + interval '1 microsecond', last.status, last.received_at, t
-        ) = ANY(@statuses::smallint [])
-)
-
+-- The same for statuses other than UNAVAILABLE: only contacts that have fresh intervals can have one.
 SELECT
-    p.phone,
+    c.phone,
     s.status::smallint AS status,
-    s.started_at::timestamptz AS since,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = p.id)::timestamptz AS first_event_at,
-    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = p.id)::timestamptz AS last_event_at
-FROM present AS p
-CROSS JOIN LATERAL spans(p.id, 'infinity', 'infinity', @now) AS s
-ORDER BY p.phone
+    s.since::timestamptz AS since,
+    s.first_event_at::timestamptz AS first_event_at,
+    s.last_event_at::timestamptz AS last_event_at
+FROM (
+    SELECT
+        ARRAY(
+            SELECT k.id
+            FROM fresh_contacts AS f
+            INNER JOIN contacts AS k ON k.id = f.contact_id
+            WHERE k.instance_id = @instance_id AND k.phone > @after_phone AND strpos(k.phone, @search) > 0
+        )::integer [] AS ids
+) AS f
+CROSS JOIN LATERAL contact_status(f.ids, @now) AS s
+INNER JOIN contacts AS c ON c.id = s.contact_id
+WHERE s.status::smallint = ANY(@statuses::smallint [])
+ORDER BY c.phone
 LIMIT @max_rows;
 
 -- name: AllContacts :many

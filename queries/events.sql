@@ -1,33 +1,75 @@
--- name: InsertEvents :execrows
--- Takes columns, because one statement for a whole batch is what makes the receiver fast.
--- NULL cannot stand in an array that sqlc types: no_last_seen in last_seens and '' in extras mean NULL.
--- Writes nothing if there are events that come too late to be rolled up in their turn: oldest is the first of them all.
-INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
+-- name: InsertEvents :one
+-- Writes all of the events or none: none if one of them is late (00005_refresh.sql; oldest is the
+-- first of all), or if the contact ids are from another database. It takes columns, because one statement for a whole batch
+-- is what makes the receiver fast. sqlc has no arrays with NULL; '' stands for it.
+WITH checked AS MATERIALIZED (
+    SELECT
+        (SELECT cutoff FROM interval_progress) < sqlc.arg(oldest)::timestamptz AS in_time,
+        database_identity() = sqlc.arg(database)::bigint AS same_database
+),
+
+inserted AS (
+    INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
+    SELECT
+        unnest(@contact_ids::integer []),
+        unnest(@received_ats::timestamptz []),
+        unnest(@seqs::smallint []),
+        unnest(@statuses::smallint []),
+        nullif(unnest(@last_seens::text []), '')::bigint,
+        nullif(unnest(@extras::text []), '')::json
+    FROM checked
+    WHERE checked.in_time AND checked.same_database
+)
+
 SELECT
-    unnest(@contact_ids::integer []),
-    unnest(@received_ats::timestamptz []),
-    unnest(@seqs::smallint []),
-    unnest(@statuses::smallint []),
-    nullif(unnest(@last_seens::bigint []), @no_last_seen::bigint),
-    nullif(unnest(@extras::text []), '')::json
-WHERE (SELECT rolled_until FROM rollup_state) < sqlc.arg(oldest)::timestamptz;
+    in_time::boolean AS in_time,
+    same_database::boolean AS same_database
+FROM checked;
 
 -- name: CopyEvents :copyfrom
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 VALUES (@contact_id, @received_at, @seq, @status, @last_seen, @extra);
 
 -- name: InsertMissingEvents :execrows
--- The same for a batch of which some may be stored: a row whose key is taken is left out. It waits for a transaction that
--- is about to take the key. Not for every batch, because it writes a third more to the log.
+-- Writes those events whose keys do not exist, or none if the contact ids are from another database. It waits for a
+-- transaction that is about to write the same key. Not used for every batch, because it writes a third more WAL.
 INSERT INTO events (contact_id, received_at, seq, status, last_seen, extra)
 SELECT
     unnest(@contact_ids::integer []),
     unnest(@received_ats::timestamptz []),
     unnest(@seqs::smallint []),
     unnest(@statuses::smallint []),
-    nullif(unnest(@last_seens::bigint []), @no_last_seen::bigint),
+    nullif(unnest(@last_seens::text []), '')::bigint,
     nullif(unnest(@extras::text []), '')::json
+WHERE database_identity() = sqlc.arg(database)::bigint
 ON CONFLICT DO NOTHING;
+
+-- name: CountStoredEvents :one
+-- How many of the events are stored under their own keys.
+SELECT count(*)
+FROM (
+    SELECT
+        unnest(@contact_ids::integer []) AS contact_id,
+        unnest(@received_ats::timestamptz []) AS received_at,
+        unnest(@seqs::smallint []) AS seq,
+        unnest(@statuses::smallint []) AS status,
+        nullif(unnest(@last_seens::text []), '')::bigint AS last_seen,
+        nullif(unnest(@extras::text []), '') AS extra
+) AS k
+CROSS JOIN LATERAL (
+    SELECT e.status, e.last_seen, e.extra
+    FROM events AS e
+    WHERE e.contact_id = k.contact_id AND e.received_at = k.received_at AND e.seq = k.seq
+    LIMIT 1
+) AS e
+WHERE e.status = k.status AND e.last_seen IS NOT DISTINCT FROM k.last_seen AND e.extra::text IS NOT DISTINCT FROM k.extra;
+
+-- name: CheckDatabase :execrows
+-- One row if the database is the one that contact ids are from, else none.
+SELECT WHERE database_identity() = sqlc.arg(database)::bigint;
+
+-- name: AcceptsWrites :one
+SELECT (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::boolean AS accepts;
 
 -- name: AvoidSeqScans :exec
 -- Within the transaction. A plan that is made while a month is empty would else read all of it for each contact, once it
@@ -62,7 +104,7 @@ WITH incoming AS (
         unnest(@contact_ids::integer []) AS contact_id,
         unnest(@received_ats::timestamptz []) AS received_at,
         unnest(@statuses::smallint []) AS status,
-        nullif(unnest(@last_seens::bigint []), @no_last_seen::bigint) AS last_seen,
+        nullif(unnest(@last_seens::text []), '')::bigint AS last_seen,
         nullif(unnest(@extras::text []), '') AS extra,
         generate_series(1, cardinality(@contact_ids::integer [])) AS place
 ),
@@ -102,28 +144,50 @@ SELECT
 FROM missing
 ORDER BY place;
 
--- name: MarkStale :exec
-SELECT mark_stale(@contact_ids::integer [], @received_ats::timestamptz []);
+-- name: EventPage :many
+-- The contact's events in a range after a key, or with descending those before it, backwards. fits says whether the extra of all
+-- rows before has fewer than max_bytes. Where it is false, extra is left out: the row only shows that there is more. So a page
+-- has one row too much at the most, however large rows are.
+SELECT
+    p.received_at,
+    p.seq,
+    p.status,
+    p.last_seen,
+    CASE WHEN p.bytes_before < @max_bytes::bigint THEN p.extra END::json AS extra,
+    (p.bytes_before < @max_bytes)::boolean AS fits
+FROM (
+    SELECT
+        o.*,
+        coalesce(
+            sum(octet_length(o.extra::text)) OVER (ORDER BY o.place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0
+        )::bigint AS bytes_before
+    FROM (
+        (
+            SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra, row_number() OVER (ORDER BY e.received_at, e.seq) AS place
+            FROM events AS e
+            WHERE
+                NOT @descending::boolean AND e.contact_id = @contact_id
+                AND e.received_at >= @range_start AND e.received_at < @range_end
+                AND (e.received_at, e.seq) > (@key_received_at::timestamptz, @key_seq::smallint)
+            ORDER BY e.received_at, e.seq
+            LIMIT @max_rows
+        )
+        UNION ALL
+        (
+            SELECT
+                e.received_at, e.seq, e.status, e.last_seen, e.extra, row_number() OVER (ORDER BY e.received_at DESC, e.seq DESC) AS place
+            FROM events AS e
+            WHERE
+                @descending AND e.contact_id = @contact_id
+                AND e.received_at >= @range_start AND e.received_at < @range_end
+                AND (e.received_at, e.seq) < (@key_received_at, @key_seq)
+            ORDER BY e.received_at DESC, e.seq DESC
+            LIMIT @max_rows
+        )
+    ) AS o
+) AS p
+ORDER BY p.place;
 
--- name: EventsAscending :many
-SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra
-FROM events AS e
-WHERE
-    e.contact_id = @contact_id
-    AND e.received_at >= @range_start AND e.received_at < @range_end
-    AND (e.received_at, e.seq) > (@after_received_at::timestamptz, @after_seq::smallint)
-ORDER BY e.received_at, e.seq
-LIMIT @max_rows;
-
--- name: EventsDescending :many
-SELECT e.received_at, e.seq, e.status, e.last_seen, e.extra
-FROM events AS e
-WHERE
-    e.contact_id = @contact_id
-    AND e.received_at >= @range_start AND e.received_at < @range_end
-    AND (e.received_at, e.seq) < (@before_received_at::timestamptz, @before_seq::smallint)
-ORDER BY e.received_at DESC, e.seq DESC
-LIMIT @max_rows;
-
--- name: MakeEventsPartition :exec
-SELECT make_events_partition(@month::date);
+-- name: MakePartitions :exec
+-- Of a month.
+SELECT make_partition('events', @month::date), make_partition('intervals', @month);

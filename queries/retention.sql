@@ -1,5 +1,5 @@
 -- name: Horizons :many
--- Where the events and the rollups of each instance are to begin; NULL: they are kept for ever.
+-- Where the events and the intervals of each instance are to begin; NULL: they are kept forever.
 SELECT
     k.instance_id,
     k.name,
@@ -7,26 +7,22 @@ SELECT
         WHEN k.retention < '365000 days' THEN date_trunc('day', k.now - k.retention, 'UTC')
     END::timestamptz AS events_from,
     CASE
-        WHEN k.rollup_retention < '365000 days' THEN date_trunc('day', k.now - k.rollup_retention, 'UTC')
-    END::timestamptz AS rollups_from
+        WHEN k.interval_retention < '365000 days' THEN date_trunc('day', k.now - k.interval_retention, 'UTC')
+    END::timestamptz AS intervals_from
 FROM (
     SELECT
         i.id AS instance_id,
         i.name,
         @now::timestamptz AS now,
         coalesce(i.retention, s.retention) AS retention,
-        coalesce(i.rollup_retention, s.rollup_retention) AS rollup_retention
+        coalesce(i.interval_retention, s.interval_retention) AS interval_retention
     FROM instances AS i
     CROSS JOIN settings AS s
 ) AS k
 ORDER BY k.name;
 
--- name: QuarantineHorizon :one
-SELECT CASE WHEN retention < '365000 days' THEN date_trunc('day', sqlc.arg(now)::timestamptz - retention, 'UTC') END::timestamptz AS quarantine_from
-FROM settings;
-
 -- name: ListPartitions :many
--- The months of events, oldest first. A statement that drops one cannot have parameters, so it comes made.
+-- The months of events, oldest first. A statement that drops one cannot have parameters, so the query returns it complete.
 SELECT
     t.relname::text AS partition,
     (m.month AT TIME ZONE 'UTC')::timestamptz AS starts_at,
@@ -38,8 +34,8 @@ CROSS JOIN LATERAL (SELECT to_date(right(t.relname, 7), 'YYYY_MM')::timestamp AS
 WHERE p.isleaf
 ORDER BY m.month;
 
--- name: BoundLockWait :exec
--- Within the transaction: whoever waits for a lock on events lets nobody else in meanwhile.
+-- name: LimitLockWait :exec
+-- Within the transaction: a transaction that waits for this lock on events makes all others wait behind it.
 SELECT set_config('lock_timeout', @timeout::text, true);
 
 -- name: LockEvents :exec
@@ -55,6 +51,15 @@ INNER JOIN (
 ) AS h ON h.instance_id = c.instance_id
 WHERE e.received_at >= @range_start AND e.received_at < @range_end AND e.received_at < h.horizon
 GROUP BY c.instance_id;
+
+-- name: InstancesWithOldIntervals :many
+-- Those of the instances that have intervals before their horizon.
+SELECT DISTINCT i.instance_id
+FROM intervals AS i
+INNER JOIN (
+    SELECT unnest(@instance_ids::integer []) AS instance_id, unnest(@horizons::timestamptz []) AS horizon
+) AS h ON h.instance_id = i.instance_id
+WHERE i.started_at < h.horizon AND i.started_at < (SELECT max(m) FROM unnest(@horizons) AS m);
 
 -- name: InstanceContacts :many
 SELECT id FROM contacts WHERE instance_id = @instance_id ORDER BY id;
@@ -82,85 +87,25 @@ WITH gone AS (
 
 SELECT count(*) AS events, min(received_at)::timestamptz AS oldest_at FROM gone;
 
--- name: CountRollupsBefore :one
-SELECT count(*) FROM rollups WHERE instance_id = @instance_id AND slot < @before;
+-- name: CountIntervalsBefore :one
+SELECT count(*) FROM intervals WHERE instance_id = @instance_id AND started_at < @before;
 
--- name: DeleteRollups :execrows
-DELETE FROM rollups
+-- name: DeleteIntervals :execrows
+-- Some of an instance's intervals that started before.
+DELETE FROM intervals
+USING (
+    SELECT i.contact_id, i.measure, i.started_at
+    FROM intervals AS i
+    CROSS JOIN (SELECT FROM interval_progress FOR UPDATE) AS locked
+    WHERE i.instance_id = @instance_id AND i.started_at < @before
+    LIMIT @max_rows
+) AS old
 WHERE
-    rollups.ctid = ANY(ARRAY(
-        SELECT r.ctid
-        FROM rollups AS r
-        WHERE r.instance_id = @instance_id AND r.slot < @before
-        ORDER BY r.slot
-        LIMIT @max_rows
-    ));
+    intervals.contact_id = old.contact_id AND intervals.measure = old.measure AND intervals.started_at = old.started_at;
 
--- name: CountQuarantineBefore :one
-SELECT count(*) FROM quarantine WHERE received_at < @before;
+-- name: CutIntervals :exec
+SELECT cut_intervals(@instance_id::integer, @horizon::timestamptz, @now::timestamptz);
 
--- name: DeleteQuarantine :execrows
-DELETE FROM quarantine
-WHERE
-    id = ANY(ARRAY(
-        SELECT q.id
-        FROM quarantine AS q
-        WHERE q.received_at < @before
-        ORDER BY q.received_at, q.id
-        LIMIT @max_rows
-    ));
-
--- name: ShareRollups :exec
--- Keeps others from rolling up until the transaction ends, as mark_stale does.
-SELECT FROM rollup_state FOR SHARE;
-
--- name: RaiseEventsFrom :execrows
--- Leaves an instance alone whose events were once kept from later on: what is rolled up before that cannot be made anew.
-UPDATE instances SET events_from = @horizon WHERE id = @instance_id AND events_from <= @horizon;
-
--- name: CutRollups :exec
--- Cuts stretches that lie across the horizon. What was rolled up of them before it stays, as if they had ended there; what
--- follows it is to be made anew of the events that are left.
-WITH across AS (
-    DELETE FROM rollups
-    WHERE instance_id = @instance_id AND slot < @horizon AND ended_slot >= @horizon
-    RETURNING *
-),
-
-kept AS (
-    INSERT INTO rollups (instance_id, slot, ended_slot, measure, micros, confirmed_micros, starts, parts)
-    SELECT
-        instance_id,
-        slot,
-        sqlc.arg(horizon)::timestamptz - interval '15 min',
-        measure,
-        sum(micros),
-        sum(confirmed_micros),
-        sum(starts),
-        string_agg(parts, '')
-    FROM across
-    GROUP BY instance_id, slot, measure
-    ON CONFLICT (instance_id, slot, ended_slot, measure) DO UPDATE SET
-        micros = rollups.micros + excluded.micros,
-        confirmed_micros = rollups.confirmed_micros + excluded.confirmed_micros,
-        starts = rollups.starts + excluded.starts,
-        parts = rollups.parts || excluded.parts
-)
-
-INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
-SELECT @instance_id, @horizon, max(ended_slot) + interval '15 min'
-FROM across
-HAVING count(*) > 0;
-
--- name: ForgetStale :exec
--- Rollups that were to be made anew of events that now go stay as they are.
-WITH cut AS (
-    DELETE FROM rollup_stale
-    WHERE instance_id = @instance_id AND from_slot < @horizon
-    RETURNING until_slot
-)
-
-INSERT INTO rollup_stale (instance_id, from_slot, until_slot)
-SELECT @instance_id, @horizon, until_slot
-FROM cut
-WHERE until_slot > @horizon;
+-- name: CountLateBefore :one
+-- How many of an instance's contacts have late events before a moment, which a refresh has yet to read.
+SELECT count(*) FROM contact_states WHERE instance_id = @instance_id AND checkpoint < @before;

@@ -1,6 +1,6 @@
 -- name: ListSettings :many
--- All that is set, of each instance, and with an empty name what holds where an instance has none of its own. A length of
--- time is a number of seconds; 365000 days of them are for ever.
+-- The settings of each instance, and under an empty name those that apply where an instance has none of its own. A duration
+-- is a number of seconds; 365000 days mean forever.
 SELECT s.instance::text AS instance, v.name::text AS name, v.value::text AS value
 FROM (
     SELECT
@@ -10,10 +10,10 @@ FROM (
         presence_timeout,
         time_zone,
         coalesce(retention, '365000 days') AS retention,
-        coalesce(rollup_retention, '365000 days') AS rollup_retention
+        coalesce(interval_retention, '365000 days') AS interval_retention
     FROM settings
     UNION ALL
-    SELECT name, typing_timeout, recording_timeout, presence_timeout, time_zone, retention, rollup_retention
+    SELECT name, typing_timeout, recording_timeout, presence_timeout, time_zone, retention, interval_retention
     FROM instances
 ) AS s
 CROSS JOIN LATERAL (
@@ -23,7 +23,7 @@ CROSS JOIN LATERAL (
     ('presence_timeout', extract(EPOCH FROM s.presence_timeout)::text),
     ('time_zone', s.time_zone),
     ('retention', extract(EPOCH FROM s.retention)::text),
-    ('rollup_retention', extract(EPOCH FROM s.rollup_retention)::text)
+    ('interval_retention', extract(EPOCH FROM s.interval_retention)::text)
 ) AS v (name, value)
 WHERE v.value IS NOT NULL
 ORDER BY s.instance;
@@ -41,10 +41,10 @@ SET
     presence_timeout = CASE @name WHEN 'presence_timeout' THEN nullif(@value, '')::interval ELSE presence_timeout END,
     time_zone = CASE @name WHEN 'time_zone' THEN @value ELSE time_zone END,
     retention = CASE @name WHEN 'retention' THEN nullif(@value, '')::interval ELSE retention END,
-    rollup_retention = CASE @name WHEN 'rollup_retention' THEN nullif(@value, '')::interval ELSE rollup_retention END;
+    interval_retention = CASE @name WHEN 'interval_retention' THEN nullif(@value, '')::interval ELSE interval_retention END;
 
 -- name: SetInstanceSetting :exec
--- The same of an instance; an empty value takes its own away.
+-- The same of an instance; an empty value removes it.
 UPDATE instances
 SET
     typing_timeout = CASE @name::text WHEN 'typing_timeout' THEN nullif(@value::text, '')::interval ELSE typing_timeout END,
@@ -52,23 +52,24 @@ SET
     presence_timeout = CASE @name WHEN 'presence_timeout' THEN nullif(@value, '')::interval ELSE presence_timeout END,
     time_zone = CASE @name WHEN 'time_zone' THEN nullif(@value, '') ELSE time_zone END,
     retention = CASE @name WHEN 'retention' THEN nullif(@value, '')::interval ELSE retention END,
-    rollup_retention = CASE @name WHEN 'rollup_retention' THEN nullif(@value, '')::interval ELSE rollup_retention END
+    interval_retention = CASE @name WHEN 'interval_retention' THEN nullif(@value, '')::interval ELSE interval_retention END
 WHERE instances.name = @instance;
+
+-- name: TimeZone :one
+-- The time zone in force in an instance.
+SELECT coalesce((SELECT i.time_zone FROM instances AS i WHERE i.name = @instance), s.time_zone)::text AS time_zone
+FROM settings AS s;
 
 -- name: ZoneKnown :one
 SELECT EXISTS (SELECT FROM pg_catalog.pg_timezone_names WHERE name = @name::text);
 
 -- name: ListTimeouts :many
--- The timeouts in force, in microseconds.
-SELECT
-    instance_id,
-    micros_of(typing) AS typing,
-    micros_of(recording) AS recording,
-    micros_of(presence) AS presence
+-- The timeouts in force.
+SELECT instance_id, typing, recording, presence
 FROM timeouts;
 
 -- name: LongestTimeouts :one
--- How long, in microseconds, a status can last at most that nothing renews, over all instances.
+-- The longest time, in microseconds, that a status can last without an event, over all instances.
 SELECT
     (extract(EPOCH FROM max(greatest(typing, recording))) * 1000000)::bigint AS typing_or_recording,
     (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS presence

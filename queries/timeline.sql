@@ -13,9 +13,15 @@ ORDER BY s.started_at
 LIMIT @max_rows;
 
 -- name: TimeOfEvent :one
--- When the contact's event after n others came, counted within a range of time whose ends are not in it.
+-- When the contact's event after n others was received, counted within a range of time whose ends are not in it. The run of
+-- events that is read as one (spans_around) is left out.
 SELECT e.received_at
 FROM events AS e
-WHERE e.contact_id = @contact_id AND e.received_at > @range_start AND e.received_at < @range_end
+WHERE
+    e.contact_id = @contact_id AND e.received_at > @range_start
+    AND e.received_at < least(
+        sqlc.arg(range_end)::timestamptz,
+        (SELECT s.span_first_event_at FROM contact_states AS s WHERE s.contact_id = @contact_id AND s.span_events IS NOT NULL)
+    )
 ORDER BY e.received_at
 LIMIT 1 OFFSET @n;

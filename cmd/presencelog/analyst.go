@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -14,37 +14,61 @@ import (
 )
 
 type analystCmd struct {
-	Create analystCreateCmd `cmd:"" help:"Make a role of PostgreSQL that reads the views of schema analytics, and nothing else."`
-	List   analystListCmd   `cmd:"" help:"List these roles and the instances they see."`
-	Drop   analystDropCmd   `cmd:"" help:"Take away a role that create made."`
+	Create analystCreateCmd `cmd:"" help:"Create a PostgreSQL role that can read the views of schema analytics and nothing else."`
+	List   analystListCmd   `cmd:"" help:"List the roles and the instances that they may read."`
+	Drop   analystDropCmd   `cmd:"" help:"Drop a role that was created by analyst create."`
 }
 
 type analystCreateCmd struct {
 	database
-	Name     string   `arg:"" help:"The role's name."`
-	Instance []string `placeholder:"ID" help:"An instance that it may see, or several; default: all."`
-	Password string   `env:"PRESENCELOG_ANALYST_PASSWORD" help:"Default: one is made up and shown this once."`
+	Name             string        `arg:"" help:"The role's name."`
+	Instance         []string      `placeholder:"ID" help:"Instances that it may read; default: all."`
+	Password         string        `env:"PRESENCELOG_ANALYST_PASSWORD" help:"Password; default: a random one, which is shown only once."`
+	StatementTimeout time.Duration `default:"60s" help:"Cancel the role's statements after this duration."`
 }
 
 func (c *analystCreateCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		password := c.Password
-		if password == "" {
-			password = rand.Text()
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
+		login := analyst.Login{Password: c.Password, StatementTimeout: c.StatementTimeout}
+		shown := ""
+		if login.Password == "" {
+			shown = rand.Text()
+			login.Password = shown
 		}
-		if err := analyst.Create(ctx, pool, analyst.Analyst{Name: c.Name, Instances: c.Instance}, password); err != nil {
+		if err := analyst.Create(ctx, pool, analyst.Analyst{Name: c.Name, Instances: c.Instance}, login); err != nil {
 			return err
 		}
-		if c.Password == "" {
-			fmt.Printf("password of %s, which is not shown again: %s\n", c.Name, password)
+		database := pool.Config().ConnString()
+		url, err := analyst.URL(database, c.Name, shown)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("psql %s\n\nurl       %s\n", shellQuote(url), url)
+		if shown != "" {
+			fmt.Printf("password  %s (shown only once)\n", shown)
+		}
+		withPassword, err := analyst.URL(database, c.Name, login.Password)
+		if err != nil {
+			return err
+		}
+		if err := analyst.Try(ctx, withPassword); err != nil {
+			return fmt.Errorf("the role is created, but cannot connect yet: allow it in pg_hba.conf of the server, and in the "+
+				"configuration of a connection pooler: %w", err)
+		}
+		if c.DatabaseURL == "" {
+			fmt.Fprintf(os.Stderr, "This address works on this machine, for the user that runs presencelog, while serve runs. For other users and "+
+				"machines, presencelog needs a PostgreSQL server: set DATABASE_URL.\n")
 		}
 		return nil
 	})
 }
 
+// shellQuote quotes an argument for a POSIX shell.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
 type analystListCmd struct {
 	database
-	JSON bool `help:"Write JSON."`
+	listFlags
 }
 
 func (c *analystListCmd) Run(ctx context.Context) error {
@@ -53,19 +77,11 @@ func (c *analystListCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printJSON(list)
-		}
-		out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(out, "name\tinstances")
+		rows := [][]string{{"name", "instances"}}
 		for _, a := range list {
-			instances := strings.Join(a.Instances, ", ")
-			if instances == "" {
-				instances = "(all)"
-			}
-			fmt.Fprintf(out, "%s\t%s\n", a.Name, instances)
+			rows = append(rows, []string{a.Name, orAll(a.Instances)})
 		}
-		return out.Flush()
+		return c.print(list, rows)
 	})
 }
 
@@ -75,5 +91,5 @@ type analystDropCmd struct {
 }
 
 func (c *analystDropCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error { return analyst.Drop(ctx, pool, c.Name) })
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error { return analyst.Drop(ctx, pool, c.Name) })
 }

@@ -12,18 +12,23 @@ import (
 
 	"github.com/presencelog/presencelog/internal/archive"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-const brokenShown = 20 // of the broken lines of an import
+const invalidShown = 20 // invalid lines of an import that are printed
 
 type importCmd struct {
 	database
-	File string `arg:"" optional:"" default:"-" help:"NDJSON: the webhook's body with receivedAt added, one a line; - is standard input."`
+	File string `arg:"" optional:"" default:"-" help:"NDJSON file: on each line a webhook's body with receivedAt added; - is standard input."`
 }
 
 func (c *importCmd) Run(ctx context.Context) error {
 	in, size := io.Reader(os.Stdin), int64(0)
+	if info, err := os.Stdin.Stat(); c.File == "-" && (err != nil || !info.Mode().IsRegular()) {
+		c.lasting = true // what writes to the pipe may be a command that would wait for this one
+	}
 	if c.File != "-" {
 		file, err := os.Open(c.File)
 		if err != nil {
@@ -35,26 +40,36 @@ func (c *importCmd) Run(ctx context.Context) error {
 		}
 		in = file
 	}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+	in, err := archive.Text(in)
+	if err != nil {
+		return err
+	}
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
 		shown := 0
-		broken := func(line int64, reason error) {
-			if shown++; shown <= brokenShown {
+		invalid := func(line int64, reason error) {
+			if shown++; shown <= invalidShown {
 				fmt.Fprintf(os.Stderr, "line %d: %v\n", line, reason)
 			}
 		}
 		progress := terminal.NewProgress(os.Stderr, "importing", "B", size)
-		count, err := archive.Import(ctx, pool, in, broken, progress.Set)
+		count, err := archive.Import(ctx, pool, in, invalid, progress.Set)
 		progress.Done()
-		if err == nil {
+		if err == nil { // serve does it too, but resting most of the time
+			err = intervals.Refresh(ctx, pool, presence.Now, 0)
+		}
+		if err == nil || errors.Is(err, intervals.ErrBusy) {
 			err = count.Pack(ctx, pool)
 		}
-		fmt.Printf("added %d, already stored %d, of other types %d, broken %d\n",
-			count.Added, count.Present, count.Ignored, count.Broken)
-		if err != nil {
-			return fmt.Errorf("%w; what was added stays, and the import can be run again", err)
+		fmt.Printf("added %d, duplicates %d, ignored %d, invalid %d\n",
+			count.Added, count.Duplicates, count.Ignored, count.Invalid)
+		if count.Erased > 0 {
+			fmt.Printf("skipped %d events of contacts that were erased\n", count.Erased)
 		}
-		if count.Broken > 0 {
-			return fmt.Errorf("%d lines could not be read and were left out; the others are stored", count.Broken)
+		if err != nil {
+			return fmt.Errorf("%w; added events stay, and you can run the import again", err)
+		}
+		if count.Invalid > 0 {
+			return fmt.Errorf("skipped invalid lines: %d; the others are stored", count.Invalid)
 		}
 		return nil
 	})
@@ -62,60 +77,41 @@ func (c *importCmd) Run(ctx context.Context) error {
 
 type exportCmd struct {
 	database
+	Format   string `enum:"ndjson,parquet" default:"ndjson" help:"ndjson writes events to standard output; parquet writes events and intervals to files in --out."`
+	Out      string `placeholder:"DIR" type:"path" help:"New or empty directory for Parquet files, one for each month and table."`
 	Instance string `placeholder:"ID" help:"Only the events of this instance."`
-	From     string `placeholder:"TIME" help:"Only events from this time on (RFC 3339)."`
-	To       string `placeholder:"TIME" help:"Only events before this time (RFC 3339)."`
+	From     string `placeholder:"TIME" help:"Only events at or after this time: RFC 3339, or a date, which means the start of that day in UTC."`
+	To       string `placeholder:"TIME" help:"Only events before this time."`
+	Last     string `placeholder:"LENGTH" help:"Only the latest events, instead of --from: 90m, 24h, 7d, 4w."`
+
+	Pseudonyms bool `help:"Write keyed hashes instead of phones, and no unknown fields, which may have names in them. Such an export cannot be imported."`
 }
 
 func (c *exportCmd) Run(ctx context.Context) error {
-	what := archive.Selection{InstanceID: c.Instance}
+	what := archive.Selection{InstanceID: c.Instance, Pseudonyms: c.Pseudonyms}
 	var err error
-	if what.Range.From, err = moment("--from", c.From, time.Time{}); err != nil {
-		return err
+	if c.Last != "" {
+		what.Range, err = history.RangeText{From: c.From, To: c.To, Last: c.Last}.Range(presence.Now(), time.UTC)
+	} else if what.Range.From, err = history.ParseMoment("from", c.From, time.Time{}, time.UTC); err == nil {
+		what.Range.To, err = history.ParseMoment("to", c.To, time.Time{}, time.UTC)
 	}
-	if what.Range.To, err = moment("--to", c.To, time.Time{}); err != nil {
-		return err
+	if err != nil {
+		return flagError(err)
+	}
+	if (c.Format == "parquet") != (c.Out != "") {
+		return errors.New("--format parquet and --out DIR go together")
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		progress := terminal.NewProgress(os.Stderr, "exporting", "events", 0)
-		_, err := archive.Export(ctx, pool, os.Stdout, what, progress.Set)
-		progress.Done()
-		return err
+		var err error
+		if c.Format == "parquet" {
+			progress := terminal.NewProgress(os.Stderr, "exporting", "rows", 0)
+			_, err = archive.ExportParquet(ctx, pool, c.Out, what, progress.Set)
+			progress.Done()
+		} else {
+			progress := terminal.NewProgress(os.Stderr, "exporting", "events", 0)
+			_, err = archive.Export(ctx, pool, os.Stdout, what, progress.Set)
+			progress.Done()
+		}
+		return nameInstances(ctx, history.NewReader(pool, presence.Now), err)
 	})
-}
-
-// moment reads a time given on the command line.
-func moment(flag, value string, missing time.Time) (time.Time, error) {
-	if value == "" {
-		return missing, nil
-	}
-	at, err := time.Parse(time.RFC3339Nano, value)
-	if err != nil {
-		return at, fmt.Errorf("%s: %q is not a time like 2026-10-01T09:00:00-03:00", flag, value)
-	}
-	return at, nil
-}
-
-// rangeFlags are the flags of a range of time.
-type rangeFlags struct {
-	From string `placeholder:"TIME" help:"Where the range begins (RFC 3339); default: 24 hours before --to."`
-	To   string `placeholder:"TIME" help:"Where the range ends (RFC 3339); default: now."`
-	TZ   string `default:"UTC" help:"IANA time zone to show times in and to cut days in."`
-	JSON bool   `help:"Write the JSON of the API."`
-}
-
-func (f rangeFlags) read(now time.Time) (in history.Range, loc *time.Location, err error) {
-	if loc, err = time.LoadLocation(f.TZ); err != nil {
-		return in, nil, fmt.Errorf("--tz: there is no time zone %q; one is America/Sao_Paulo", f.TZ)
-	}
-	if in.To, err = moment("--to", f.To, now); err != nil {
-		return in, nil, err
-	}
-	if in.From, err = moment("--from", f.From, in.To.Add(-24*time.Hour)); err != nil {
-		return in, nil, err
-	}
-	if !in.From.Before(in.To) {
-		return in, nil, errors.New("--from must be earlier than --to")
-	}
-	return in, loc, nil
 }

@@ -16,30 +16,45 @@ import (
 
 // database is the flags that say where the history is.
 type database struct {
-	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL to use; without it presencelog runs its own in the data directory."`
-	DataDir     string `default:"${data_dir}" type:"path" help:"Where presencelog keeps its own PostgreSQL, and events while PostgreSQL is away."`
+	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL to use; default: an embedded one in the data directory."`
+	DataDir     string `env:"PRESENCELOG_DATA_DIR" default:"${data_dir}" type:"path" help:"Directory for the embedded PostgreSQL, and for events while PostgreSQL is unavailable."`
+	PostgresBin string `env:"PRESENCELOG_POSTGRES_BIN" placeholder:"DIR" type:"path" help:"Directory of initdb and postgres for the embedded PostgreSQL; default: the first one found."`
+	logging
+
+	lasting bool // no other command waits for it
 }
 
-// open returns the connection string of the database and what is to be done when it is no longer needed. The embedded
-// PostgreSQL is started unless another presencelog runs it on the same directory.
+// open returns the connection string of the database and a function to call when it is no longer needed. It starts the
+// embedded PostgreSQL unless another presencelog runs it on the same directory.
 func (d database) open(ctx context.Context, log *slog.Logger) (connString string, closeDB func(), err error) {
 	if d.DatabaseURL != "" {
 		return d.DatabaseURL, func() {}, nil
 	}
-	server, err := embedded.Open(ctx, d.DataDir, embedded.Options{Log: log})
+	server, err := embedded.Open(ctx, d.DataDir, embedded.Options{Bin: d.PostgresBin, Brief: !d.lasting, Log: log})
 	if err != nil {
 		return "", nil, err
 	}
 	return server.ConnString(), func() {
+		server.AwaitGuests(ctx)
 		if err := server.Close(); err != nil {
 			log.Error("stopping PostgreSQL", "error", err)
 		}
 	}, nil
 }
 
-// withPool opens the database for a command that asks or stores something, with the schema brought up to date.
+// withPool opens the database for a command that only reads. It never migrates: the schema must be the one needed.
 func (d database) withPool(ctx context.Context, do func(*pgxpool.Pool) error) error {
-	return d.withBarePool(ctx, func(pool *pgxpool.Pool) error {
+	return d.withAnySchema(ctx, func(pool *pgxpool.Pool) error {
+		if err := postgres.CheckSchema(ctx, pool); err != nil {
+			return err
+		}
+		return do(pool)
+	})
+}
+
+// withMigratedPool opens the database for a command that writes, and first brings the schema up to date.
+func (d database) withMigratedPool(ctx context.Context, do func(*pgxpool.Pool) error) error {
+	return d.withAnySchema(ctx, func(pool *pgxpool.Pool) error {
 		if err := postgres.Up(ctx, pool); err != nil {
 			return err
 		}
@@ -47,9 +62,9 @@ func (d database) withPool(ctx context.Context, do func(*pgxpool.Pool) error) er
 	})
 }
 
-// withBarePool leaves the schema as it is.
-func (d database) withBarePool(ctx context.Context, do func(*pgxpool.Pool) error) error {
-	connString, closeDB, err := d.open(ctx, newLog(slog.LevelWarn))
+// withAnySchema leaves the schema as it is.
+func (d database) withAnySchema(ctx context.Context, do func(*pgxpool.Pool) error) error {
+	connString, closeDB, err := d.open(ctx, d.log())
 	if err != nil {
 		return err
 	}
@@ -59,11 +74,28 @@ func (d database) withBarePool(ctx context.Context, do func(*pgxpool.Pool) error
 		return err
 	}
 	defer pool.Close()
+	if err := postgres.Ping(ctx, pool); err != nil {
+		return err
+	}
 	return do(pool)
 }
 
-func newLog(level slog.Level) *slog.Logger {
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+// logging is the flags that say how to log.
+type logging struct {
+	LogLevel  string `env:"PRESENCELOG_LOG_LEVEL" enum:"debug,info,warn,error" default:"${log_level}" help:"Log messages of this level and above: ${enum}."`
+	LogFormat string `env:"PRESENCELOG_LOG_FORMAT" enum:"text,json" default:"text" help:"Format of log messages: ${enum}."`
+}
+
+func (l logging) log() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.LogLevel)); err != nil {
+		panic(err) // the enum has only names that slog knows
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if l.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
 // defaultDataDir is a directory that the user may write and, if that is root, PostgreSQL's user may enter.
@@ -81,20 +113,38 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "presencelog")
 }
 
-// secrets reads a list of secrets from a flag, separated by commas, and from a file, one a line or also by commas.
-func secrets(list []string, file string) ([]string, error) {
+// secrets reads a list of tokens from a flag or its environment variable, separated by commas, and from a file, one a line
+// or also by commas. Where one of them is given, it must hold a token: an empty one would protect nothing.
+func secrets(list []string, variable, file string) ([]string, error) {
+	given, inEnv := os.LookupEnv(variable)
+	if inEnv && strings.Trim(given, ", \t\r\n") == "" {
+		return nil, fmt.Errorf("%s is set, but holds no token", variable)
+	}
+	all := fields(strings.Join(list, ","))
+	if len(list) > 0 && len(all) == 0 {
+		return nil, fmt.Errorf("the list of tokens is given (%s), but holds none", variable)
+	}
 	if file != "" {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("reading secrets: %w", err)
+			return nil, fmt.Errorf("reading tokens: %w", err)
 		}
-		list = append(list, strings.FieldsFunc(string(content), func(r rune) bool { return r == ',' || r == '\n' || r == '\r' })...)
-	}
-	var all []string
-	for _, s := range list {
-		if s = strings.TrimSpace(s); s != "" {
-			all = append(all, s)
+		inFile := fields(string(content))
+		if len(inFile) == 0 {
+			return nil, fmt.Errorf("reading tokens: %s holds none", file)
 		}
+		all = append(all, inFile...)
 	}
 	return all, nil
+}
+
+// fields returns the parts between commas and line breaks that are not blank.
+func fields(s string) []string {
+	var all []string
+	for _, part := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' }) {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
 }

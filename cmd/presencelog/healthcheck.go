@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// healthcheckCmd is for containers that have no other program to ask with.
+// healthcheckCmd is for containers, which have no other HTTP client.
 type healthcheckCmd struct {
-	URL    string `arg:"" optional:"" help:"What to ask; default: /readyz at --listen on this machine."`
-	Listen string `default:"127.0.0.1:8080" help:"The address that serve listens on."`
+	URL    string `arg:"" optional:"" help:"URL to request; default: /healthz at --listen on this machine."`
+	Listen string `env:"PRESENCELOG_LISTEN" default:"127.0.0.1:8080" help:"The address that serve listens on."`
+
+	TLSCert   string `env:"PRESENCELOG_TLS_CERT" hidden:""`
+	TLSDomain string `env:"PRESENCELOG_TLS_DOMAIN" hidden:""`
 }
 
 func (c *healthcheckCmd) Run(ctx context.Context) error {
@@ -24,7 +29,12 @@ func (c *healthcheckCmd) Run(ctx context.Context) error {
 		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 			host = "127.0.0.1"
 		}
-		url = "http://" + net.JoinHostPort(host, port) + "/readyz"
+		scheme := "http"
+		if c.TLSCert != "" || c.TLSDomain != "" {
+			scheme = "https"
+		}
+		// Liveness: while the database is unavailable, a restart would not help, and the receiver goes on with its spool.
+		url = scheme + "://" + net.JoinHostPort(host, port) + "/healthz"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -32,13 +42,17 @@ func (c *healthcheckCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	response, err := http.DefaultClient.Do(request)
+	// It speaks to this machine, by an address that no certificate has; only the status counts.
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
+		InsecureSkipVerify: true, ServerName: strings.Split(c.TLSDomain, ",")[0], //nolint:gosec // see above
+	}}}
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, response.Status)
+		return fmt.Errorf("%s responds with %s", url, response.Status)
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,178 +16,150 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-const timelineRows = 10_000 // asked for at once
-
 type timelineCmd struct {
-	database
-	rangeFlags
-	Instance string `arg:"" help:"The instanceId."`
-	Phone    string `arg:"" help:"The contact's phone, as the gateway sends it."`
+	rangeCmd
+	Phone string `arg:"" help:"The contact's phone, as the gateway sends it."`
 }
 
 func (c *timelineCmd) Run(ctx context.Context) error {
-	now := presence.Now()
-	in, loc, err := c.rangeFlags.read(now)
-	if err != nil {
-		return err
-	}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		reader := history.NewReader(pool, presence.Now).At(now)
-		spans := []presence.Span{}
-		rest, startsFrom := in, time.Time{}
-		for {
-			page, err := reader.Timeline(ctx, c.Instance, c.Phone, rest, startsFrom, timelineRows)
-			if err != nil {
-				return err
-			}
-			spans = append(spans, page...)
-			if len(page) < timelineRows || page[len(page)-1].End == nil {
-				break
-			}
-			startsFrom = *page[len(page)-1].End
-			if !startsFrom.Before(in.To) {
-				break
-			}
-			rest.From = startsFrom
+	return c.ask(ctx, func(q question) error {
+		spans, err := q.Timeline(ctx, c.Instance, c.Phone, q.in, time.Time{}, everything)
+		if err != nil {
+			return err
 		}
-		switch {
-		case c.JSON:
-			return printJSON(map[string]any{"spans": spans, "nextCursor": nil})
-		case terminal.IsTerminal(os.Stdout):
-			return terminal.Timeline(os.Stdout, spans, in.From.In(loc), in.To.In(loc), now,
-				terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
-		default:
-			return terminal.PlainTimeline(os.Stdout, spans)
-		}
+		return c.draw(map[string]any{"spans": spans, "nextCursor": nil},
+			func(s terminal.Screen) string { return s.Timeline(spans, q.from(), q.in.To, q.now) },
+			func() string { return terminal.Plain(spans) })
 	})
 }
 
 type durationsCmd struct {
-	database
-	rangeFlags
-	Instance string `arg:"" help:"The instanceId."`
-	Phone    string `arg:"" optional:"" help:"The contact's phone, as the gateway sends it; without it, all contacts together."`
-	Bucket   string `enum:"none,hour,day,week,month" default:"none" help:"What to cut the range into: ${enum}."`
+	rangeCmd
+	Phone  string `arg:"" optional:"" help:"The contact's phone, as the gateway sends it; without it, all contacts together."`
+	Bucket string `enum:"none,hour,day,week,month" default:"none" help:"Divide the range into buckets: ${enum}."`
 }
 
 func (c *durationsCmd) Run(ctx context.Context) error {
-	now := presence.Now()
-	in, loc, err := c.rangeFlags.read(now)
-	if err != nil {
-		return err
-	}
-	over := history.Calendar{Range: in, Bucket: history.Bucket(c.Bucket), Zone: loc}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		reader := history.NewReader(pool, presence.Now).At(now)
-		var d history.Sums
-		if c.Phone == "" {
-			d, err = reader.InstanceDurations(ctx, c.Instance, over)
-		} else {
-			d, err = reader.ContactDurations(ctx, c.Instance, c.Phone, over)
-		}
-		switch {
-		case err != nil:
+	return c.ask(ctx, func(q question) error {
+		d, err := q.Durations(ctx, c.Instance, c.Phone, history.Calendar{Range: q.in, Bucket: history.Bucket(c.Bucket), Zone: q.loc})
+		if err != nil {
 			return err
-		case c.JSON:
-			return printJSON(d)
-		case terminal.IsTerminal(os.Stdout):
-			return terminal.Durations(os.Stdout, d.Total, d.Buckets, loc, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
-		default:
-			return terminal.PlainDurations(os.Stdout, d.Total, d.Buckets, d.From, d.To)
 		}
+		return c.draw(d,
+			func(s terminal.Screen) string { return s.Durations(d.Total, d.Buckets, q.loc) },
+			func() string { return terminal.PlainDurations(d.Total, d.Buckets, d.From, d.To) })
 	})
 }
 
 type compareCmd struct {
-	database
-	rangeFlags
-	Instance string   `arg:"" help:"The instanceId."`
-	Phones   []string `arg:"" name:"phone" help:"The contacts' phones, 2 to 100."`
+	rangeCmd
+	Phones []string `arg:"" name:"phone" help:"The contacts' phones, 2 to 100."`
 }
 
 func (c *compareCmd) Run(ctx context.Context) error {
-	now := presence.Now()
-	in, loc, err := c.rangeFlags.read(now)
-	if err != nil {
-		return err
-	}
 	if len(c.Phones) < 2 || len(c.Phones) > 100 {
 		return errors.New("give 2 to 100 phones")
 	}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		d, err := history.NewReader(pool, presence.Now).At(now).Compare(ctx, c.Instance, c.Phones, in)
-		switch {
-		case err != nil:
+	return c.ask(ctx, func(q question) error {
+		d, err := q.Compare(ctx, c.Instance, c.Phones, q.in)
+		if err != nil {
 			return err
-		case c.JSON:
-			return printJSON(d)
-		case terminal.IsTerminal(os.Stdout):
-			return terminal.Comparison(os.Stdout, d.Contacts, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
-		default:
-			return terminal.PlainComparison(os.Stdout, d.Contacts, d.From, d.To)
 		}
+		return c.draw(d,
+			func(s terminal.Screen) string { return s.Comparison(d.Contacts, q.from(), q.in.To) },
+			func() string { return terminal.PlainComparison(d.Contacts, d.From, d.To) })
 	})
 }
 
 type topCmd struct {
-	database
-	rangeFlags
-	Instance string     `arg:"" help:"The instanceId."`
-	By       history.By `enum:"typing,recording,inChat,visits" default:"typing" help:"What they have most of: time of typing, recording, inChat, or visits by their number."`
-	Limit    int        `default:"10" help:"How many contacts to show at most."`
+	rangeCmd
+	By    history.By `enum:"typing,recording,inChat,visits" default:"typing" help:"Rank by the time of typing, recording or inChat, or by the number of visits: ${enum}."`
+	Limit int        `default:"10" help:"How many contacts to show at most."`
 }
 
 func (c *topCmd) Run(ctx context.Context) error {
-	now := presence.Now()
-	in, loc, err := c.rangeFlags.read(now)
-	if err != nil {
-		return err
-	}
 	if c.Limit < 1 || c.Limit > 1000 {
 		return errors.New("--limit must be from 1 to 1000")
 	}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		measure, byCount := c.By.Measure()
-		contacts, err := history.NewReader(pool, presence.Now).At(now).Top(ctx, c.Instance, measure, byCount, in, c.Limit)
-		switch {
-		case err != nil:
+	return c.ask(ctx, func(q question) error {
+		top, err := q.Top(ctx, c.Instance, c.By, q.in, c.Limit)
+		if err != nil {
 			return err
-		case c.JSON:
-			return printJSON(history.Top{From: in.From.UTC(), To: in.To.UTC(), By: c.By, Contacts: contacts})
-		case terminal.IsTerminal(os.Stdout):
-			return terminal.Top(os.Stdout, contacts, byCount, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
-		default:
-			return terminal.PlainTop(os.Stdout, contacts)
 		}
+		return c.draw(top,
+			func(s terminal.Screen) string {
+				return s.Top(top.Contacts, c.By == history.ByVisits, q.from(), q.in.To)
+			},
+			func() string { return terminal.Plain(top.Contacts) })
 	})
 }
 
 type heatmapCmd struct {
-	database
-	rangeFlags
-	Instance string           `arg:"" help:"The instanceId."`
-	Measure  presence.Measure `enum:"typing,recording,inChat" default:"inChat" help:"What to sum up: ${enum}."`
+	rangeCmd
+	Phone   string           `arg:"" optional:"" help:"The contact's phone, as the gateway sends it; without it, all contacts together."`
+	Measure presence.Measure `enum:"typing,recording,inChat" default:"inChat" help:"What to add up: ${enum}."`
 }
 
 func (c *heatmapCmd) Run(ctx context.Context) error {
-	now := presence.Now()
-	in, loc, err := c.rangeFlags.read(now)
+	return c.ask(ctx, func(q question) error {
+		h, err := q.Heatmap(ctx, c.Instance, c.Phone, c.Measure, q.in, q.loc)
+		if err != nil {
+			return err
+		}
+		return c.draw(h,
+			func(s terminal.Screen) string { return s.Heatmap(h.Cells, q.from(), q.in.To) },
+			func() string { return terminal.Plain(h.Cells) })
+	})
+}
+
+type habitsCmd struct {
+	rangeCmd
+	Phone string `arg:"" help:"The contact's phone, as the gateway sends it."`
+}
+
+func (c *habitsCmd) Run(ctx context.Context) error {
+	return c.ask(ctx, func(q question) error {
+		h, err := q.Habits(ctx, c.Instance, c.Phone, q.in, q.loc)
+		if err != nil {
+			return err
+		}
+		return c.draw(h,
+			func(s terminal.Screen) string { return s.Habits(h.Cells, h.Best, q.from(), q.in.To) },
+			func() string { return terminal.Plain(h.Cells) })
+	})
+}
+
+// withReader opens the database for a command that asks history, at the moment now.
+func (d database) withReader(ctx context.Context, now time.Time, do func(*history.Reader) error) error {
+	return d.withPool(ctx, func(pool *pgxpool.Pool) error {
+		reader := history.NewReader(pool, presence.Now).At(now)
+		return nameInstances(ctx, reader, do(reader))
+	})
+}
+
+// nameInstances adds to the error of an unknown instance some that are known.
+func nameInstances(ctx context.Context, reader *history.Reader, err error) error {
+	missing, ok := errors.AsType[*history.NotFoundError](err)
+	if !ok || missing.Phone != "" {
+		return err
+	}
+	const listed = 5
+	id := missing.InstanceID
+	instances, err := reader.Instances(ctx, nil, "", listed+1)
 	if err != nil {
 		return err
 	}
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		cells, err := history.NewReader(pool, presence.Now).At(now).Heatmap(ctx, c.Instance, c.Measure, in, loc)
-		switch {
-		case err != nil:
-			return err
-		case c.JSON:
-			return printJSON(history.Heatmap{From: in.From.UTC(), To: in.To.UTC(), TZ: loc.String(), Measure: c.Measure, Cells: cells})
-		case terminal.IsTerminal(os.Stdout):
-			return terminal.Heatmap(os.Stdout, cells, in.From.In(loc), in.To, terminal.Width(os.Stdout), terminal.Colour(os.Stdout))
-		default:
-			return terminal.PlainHeatmap(os.Stdout, cells)
-		}
-	})
+	if len(instances) == 0 {
+		return fmt.Errorf("there is no instance %q; there are no events at all yet", id)
+	}
+	var names []string
+	for _, i := range instances[:min(listed, len(instances))] {
+		names = append(names, terminal.Text(i.InstanceID))
+	}
+	if len(instances) > listed {
+		names = append(names, "…")
+	}
+	return fmt.Errorf("there is no instance %q; there are: %s", id, strings.Join(names, ", "))
 }
 
 func printJSON(v any) error {

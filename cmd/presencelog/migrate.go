@@ -8,30 +8,37 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Bring the schema to the newest version."`
-	Down   migrateDownCmd   `cmd:"" help:"Take back the newest migration, with the data it holds."`
+	Down   migrateDownCmd   `cmd:"" help:"Roll back the newest migration, and delete the data it holds."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations."`
 }
 
 type migrateUpCmd struct{ database }
 
 func (c *migrateUpCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error { return printMigrations(ctx, pool) })
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
+		// serve creates them too, unless its role does not own the tables.
+		if err := postgres.MakePartitionsAhead(ctx, pool, presence.Now()); err != nil {
+			return err
+		}
+		return printMigrations(ctx, pool)
+	})
 }
 
 type migrateDownCmd struct {
 	database
-	Yes bool `help:"Do it: the data goes too."`
+	Yes bool `help:"Confirm the deletion."`
 }
 
 func (c *migrateDownCmd) Run(ctx context.Context) error {
 	if !c.Yes {
-		return errors.New("migrate down deletes what the newest migration holds; say --yes if that is meant")
+		return errors.New("migrate down deletes the data of the newest migration; pass --yes to confirm")
 	}
-	return c.withBarePool(ctx, func(pool *pgxpool.Pool) error {
+	return c.withAnySchema(ctx, func(pool *pgxpool.Pool) error {
 		if err := postgres.Down(ctx, pool); err != nil {
 			return err
 		}
@@ -42,7 +49,7 @@ func (c *migrateDownCmd) Run(ctx context.Context) error {
 type migrateStatusCmd struct{ database }
 
 func (c *migrateStatusCmd) Run(ctx context.Context) error {
-	return c.withBarePool(ctx, func(pool *pgxpool.Pool) error { return printMigrations(ctx, pool) })
+	return c.withAnySchema(ctx, func(pool *pgxpool.Pool) error { return printMigrations(ctx, pool) })
 }
 
 func printMigrations(ctx context.Context, pool *pgxpool.Pool) error {

@@ -5,28 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/retention"
+	"github.com/presencelog/presencelog/internal/terminal"
 )
 
 type retentionCmd struct {
 	database
-	DryRun bool `help:"Only show what would be deleted."`
+	DryRun bool `help:"Show what would be deleted, and delete nothing."`
 	JSON   bool `help:"Write JSON."`
 }
 
 func (c *retentionCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		do := retention.Run
-		if c.DryRun {
-			do = retention.Plan
-		}
+	open, do := c.withMigratedPool, retention.Run
+	if c.DryRun {
+		open, do = c.withPool, retention.Plan
+	}
+	return open(ctx, func(pool *pgxpool.Pool) error {
 		gone, err := do(ctx, pool, presence.Now())
 		switch {
 		case err != nil && gone.Empty():
@@ -44,27 +44,18 @@ func printRetention(gone retention.Report, dryRun bool) error {
 	if dryRun {
 		deleted, dropped = "to delete", "to drop"
 	}
-
-	moment := func(at *time.Time) string {
-		if at == nil {
-			return "-"
-		}
-		return at.Format(time.RFC3339)
-	}
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "instance\tevents before\t"+deleted+"\toldest\trollups before\t"+deleted)
+	rows := [][]string{{"instance", "events before", deleted, "oldest", "intervals before", deleted}}
 	for _, i := range gone.Instances {
-		fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%s\t%d\n", i.InstanceID, moment(i.EventsFrom), i.Events,
-			moment(i.OldestEventAt), moment(i.RollupsFrom), i.Rollups)
+		rows = append(rows, []string{
+			i.InstanceID, momentOrDash(i.EventsFrom), strconv.FormatInt(i.Events, 10),
+			momentOrDash(i.OldestEventAt), momentOrDash(i.IntervalsFrom), strconv.FormatInt(i.Intervals, 10),
+		})
 	}
-	if err := out.Flush(); err != nil {
+	if err := terminal.List(os.Stdout, rows); err != nil {
 		return err
 	}
 	if len(gone.Partitions) > 0 {
 		fmt.Printf("%s whole: %s\n", dropped, strings.Join(gone.Partitions, ", "))
-	}
-	if gone.Quarantine > 0 {
-		fmt.Printf("%s from the quarantine: %d\n", deleted, gone.Quarantine)
 	}
 	return nil
 }

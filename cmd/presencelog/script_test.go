@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(tests{m}, map[string]func(){"presencelog": main})
 }
 
-// TestScripts runs the command line as people do. Each script has two databases of its own, DATABASE_URL and, for those
+// TestScripts runs the command line like a user. Each script has its own databases, DATABASE_URL and, for those
 // that say so, OTHER_URL; EMPTY_URL is one without a schema.
 func TestScripts(t *testing.T) {
 	t.Parallel()

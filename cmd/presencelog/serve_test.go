@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
 // buildDir is where build puts the binary, "" until it does. TestMain takes it away.
@@ -33,7 +37,10 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 // installation is a data directory and the binary that works on it.
-type installation struct{ binary, dir string }
+type installation struct {
+	binary, dir string
+	env         []string // besides what the test has
+}
 
 func install(t *testing.T) installation {
 	t.Helper()
@@ -50,7 +57,7 @@ func install(t *testing.T) installation {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return installation{binary, dir}
+	return installation{binary: binary, dir: dir}
 }
 
 func (i installation) command(args ...string) *exec.Cmd {
@@ -60,7 +67,7 @@ func (i installation) command(args ...string) *exec.Cmd {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "PRESENCELOG_DATA_DIR="+i.dir)
+	cmd.Env = append(append(cmd.Env, "PRESENCELOG_DATA_DIR="+i.dir), i.env...)
 	return cmd
 }
 
@@ -76,31 +83,35 @@ func (i installation) run(t *testing.T, stdin string, args ...string) string {
 	return stdout.String()
 }
 
-// output collects what a process prints while others read it.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 var listens = regexp.MustCompile(`listens on (http://\S+),`)
 
-// serve starts the service and returns its address once it answers there.
-func (i installation) serve(t *testing.T) (url string, cmd *exec.Cmd) {
+// service is a running serve.
+type service struct {
+	*exec.Cmd
+	ended chan struct{} // closed when it has ended; then there is a ProcessState
+}
+
+// stop ends the service as a service manager does.
+func (s service) stop(t *testing.T) {
 	t.Helper()
-	cmd = i.command("serve", "--listen", "127.0.0.1:0")
-	var out output
+	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(pgtest.Timeout):
+		t.Fatal("serve does not stop")
+	}
+	if !s.ProcessState.Success() {
+		t.Errorf("serve ended with %s", s.ProcessState)
+	}
+}
+
+// serve starts the service and returns its address once it responds there.
+func (i installation) serve(t *testing.T, flags ...string) (url string, s service) {
+	t.Helper()
+	cmd := i.command(append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...)
+	var out pgtest.Output
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -111,7 +122,7 @@ func (i installation) serve(t *testing.T) (url string, cmd *exec.Cmd) {
 		<-ended
 	})
 	go func() { cmd.Wait(); close(ended) }()
-	until(t, "serve listens", func() bool {
+	pgtest.Eventually(t, "serve listens", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("serve has ended: %s", &out)
@@ -123,27 +134,15 @@ func (i installation) serve(t *testing.T) (url string, cmd *exec.Cmd) {
 		}
 		return m != nil
 	})
-	return url, cmd
-}
-
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
-func gone(cmd *exec.Cmd) func() bool {
-	return func() bool { return cmd.Process.Signal(syscall.Signal(0)) != nil }
+	return url, service{cmd, ended}
 }
 
 const composing = `{"type":"PresenceChatCallback","phone":"5544999999999","status":"COMPOSING","instanceId":"i"`
 
-func post(t *testing.T, url string) {
+func post(t *testing.T, url string, token ...string) {
 	t.Helper()
-	res, err := http.Post(url+"/webhooks/zapi", "application/json", strings.NewReader(composing+"}"))
+	path := strings.Join(append([]string{"/webhooks/zapi"}, token...), "/")
+	res, err := http.Post(url+path, "application/json", strings.NewReader(composing+"}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +152,7 @@ func post(t *testing.T, url string) {
 	}
 }
 
-func TestCommandsWorkBesideTheServiceAndAfterIt(t *testing.T) {
+func TestCommandsWhileServeRunsAndAfterwards(t *testing.T) {
 	t.Parallel()
 	i := install(t)
 	url, serving := i.serve(t)
@@ -171,10 +170,7 @@ func TestCommandsWorkBesideTheServiceAndAfterIt(t *testing.T) {
 	}
 	post(t, url) // serve goes on after its guests have gone
 
-	if err := serving.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "serve stops", gone(serving))
+	serving.stop(t)
 	if out := i.run(t, "", old...); !strings.HasSuffix(out, span) {
 		t.Errorf("timeline after serve: %s", out)
 	}
@@ -186,7 +182,107 @@ func TestCommandsWorkBesideTheServiceAndAfterIt(t *testing.T) {
 	}
 }
 
-func TestKillingTheServiceLeavesNoPostgreSQLBehind(t *testing.T) {
+func TestCommandsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	here := install(t)
+	here.run(t, "", "migrate", "up")
+	var commands sync.WaitGroup
+	for range 6 {
+		commands.Go(func() {
+			for range 3 {
+				if out, err := here.command("instances").CombinedOutput(); err != nil {
+					t.Errorf("%v: %s", err, out)
+				}
+			}
+		})
+	}
+	commands.Wait()
+}
+
+func TestServeOpensPortBeforePostgreSQL(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	out, err := i.command("serve", "--listen", taken.Addr().String()).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "address already in use") {
+		t.Errorf("serve on a port in use: %v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(i.dir, "postgres")); err == nil {
+		t.Error("a PostgreSQL cluster was created all the same")
+	}
+}
+
+func TestServeLogsJSON(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	cmd := i.command("serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug")
+	cmd.Env = append(cmd.Env, "DATABASE_URL=postgres://127.0.0.1:1/none")
+	var out pgtest.Output
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	pgtest.Eventually(t, "a message as JSON", func() bool {
+		for line := range strings.Lines(out.String()) {
+			var message struct{ Time, Level, Msg string }
+			if json.Unmarshal([]byte(line), &message) == nil && message.Level == "ERROR" && strings.Contains(message.Msg, "database") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func TestBaseURLCanBeOpened(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"[::]:0", "0.0.0.0:0", "127.0.0.1:0"} {
+		listener, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close()
+		url := baseURL(listener.Addr())
+		if strings.Contains(url, "[::]") || strings.Contains(url, "0.0.0.0") {
+			t.Errorf("%s prints %s", address, url)
+		}
+		go http.Serve(listener, http.NotFoundHandler())
+		res, err := http.Get(url)
+		if err != nil {
+			t.Errorf("%s prints %s, which cannot be opened: %v", address, url, err)
+			continue
+		}
+		res.Body.Close()
+	}
+}
+
+// TestUpgradeByExportAndImport does what the README says. The programs of another version are those that
+// PRESENCELOG_POSTGRES_BIN names, if it is set; else both are of the same.
+func TestUpgradeByExportAndImport(t *testing.T) {
+	t.Parallel()
+	before, after := install(t), install(t)
+	with := func(args ...string) []string {
+		if bin := os.Getenv("PRESENCELOG_POSTGRES_BIN"); bin != "" {
+			args = append(args, "--postgres-bin", bin)
+		}
+		return args
+	}
+	before.run(t, composing+`,"receivedAt":"2026-10-01T10:00:00Z"}`, "import")
+	events := before.run(t, "", "export")
+	if n := strings.Count(events, "\n"); n != 1 {
+		t.Fatalf("exported %d events", n)
+	}
+	after.run(t, events, with("import")...)
+	if got := after.run(t, "", with("export")...); got != events {
+		t.Errorf("after the upgrade the events are %s, want %s", got, events)
+	}
+}
+
+func TestPostgreSQLEndsWithKilledService(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("only on Linux does the server end with its owner")
@@ -209,7 +305,7 @@ func TestKillingTheServiceLeavesNoPostgreSQLBehind(t *testing.T) {
 	if err := serving.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "PostgreSQL ends with the service that was killed", func() bool { return !alive() })
+	pgtest.Eventually(t, "PostgreSQL ends with the service that was killed", func() bool { return !alive() })
 	if out := i.run(t, "", "export"); strings.Count(out, "\n") != 1 {
 		t.Errorf("what was acknowledged before the kill: %q", out)
 	}

@@ -2,10 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -13,23 +9,21 @@ import (
 )
 
 type settingsCmd struct {
-	Show  settingsShowCmd  `cmd:"" default:"1" help:"Show the settings (the default)."`
-	Set   settingsSetCmd   `cmd:"" help:"Change a setting, for all of history at once."`
-	Reset settingsResetCmd `cmd:"" help:"Take an instance's own setting away."`
+	Show  settingsShowCmd  `cmd:"" default:"withargs" help:"Show the settings (the default)."`
+	Set   settingsSetCmd   `cmd:"" help:"Change a setting. It applies to the whole history."`
+	Reset settingsResetCmd `cmd:"" help:"Reset a setting to its default, or remove an instance's override."`
 }
 
-// settingNames is a list for kong.
-func settingNames() string {
-	var names []string
+func settingNames() (names []string) {
 	for _, s := range settings.All {
 		names = append(names, s.Name)
 	}
-	return strings.Join(names, ",")
+	return names
 }
 
 type settingsShowCmd struct {
 	database
-	JSON bool `help:"Write JSON."`
+	listFlags
 }
 
 func (c *settingsShowCmd) Run(ctx context.Context) error {
@@ -38,26 +32,19 @@ func (c *settingsShowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return printJSON(settingsJSON(s))
-		}
-		out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(out, "instance\t"+strings.ReplaceAll(settingNames(), ",", "\t"))
-		row := func(name string, values settings.Values) {
+		rows := [][]string{append([]string{"instance"}, settingNames()...)}
+		for _, i := range append([]settings.Instance{{InstanceID: "(all)", Own: s.Default}}, s.Instances...) {
+			row := []string{i.InstanceID}
 			for _, one := range settings.All {
 				shown := "-"
-				if value, ok := values[one.Name]; ok {
+				if value, ok := i.Own[one.Name]; ok {
 					shown = one.Show(value)
 				}
-				name += "\t" + shown
+				row = append(row, shown)
 			}
-			fmt.Fprintln(out, name)
+			rows = append(rows, row)
 		}
-		row("(all)", s.Default)
-		for _, i := range s.Instances {
-			row(i.InstanceID, i.Own)
-		}
-		return out.Flush()
+		return c.print(settingsJSON(s), rows)
 	})
 }
 
@@ -84,23 +71,29 @@ type settingsSetCmd struct {
 	database
 	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
 	Value    string `arg:"" help:"A timeout like 25s or 5m; a time zone like America/Sao_Paulo; how long to keep, like 90d, 12w, 2y or forever."`
-	Instance string `placeholder:"ID" help:"Only for this instance."`
+	Instance string `placeholder:"ID" help:"Apply it to this instance only."`
 }
 
 func (c *settingsSetCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		return settings.SetText(ctx, pool, c.Instance, c.Name, c.Value)
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
+		if err := settings.CheckInstance(ctx, pool, c.Instance); err != nil {
+			return err
+		}
+		return settings.Set(ctx, pool, c.Instance, c.Name, c.Value)
 	})
 }
 
 type settingsResetCmd struct {
 	database
 	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
-	Instance string `required:"" placeholder:"ID" help:"The instance."`
+	Instance string `placeholder:"ID" help:"Remove this instance's override."`
 }
 
 func (c *settingsResetCmd) Run(ctx context.Context) error {
-	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
+	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
+		if err := settings.CheckInstance(ctx, pool, c.Instance); err != nil {
+			return err
+		}
 		return settings.Reset(ctx, pool, c.Instance, c.Name)
 	})
 }

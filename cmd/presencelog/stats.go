@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"text/tabwriter"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -13,7 +11,7 @@ import (
 
 type statsCmd struct {
 	database
-	JSON bool `help:"Write JSON."`
+	listFlags
 }
 
 func (c *statsCmd) Run(ctx context.Context) error {
@@ -23,15 +21,15 @@ func (c *statsCmd) Run(ctx context.Context) error {
 			return err
 		}
 		perEvent := float64(s.TableBytes+s.IndexBytes) / float64(max(s.Events, 1))
-		if c.JSON {
-			return printJSON(map[string]any{
-				"instances": s.Instances, "contacts": s.Contacts, "events": s.Events,
-				"tableBytes": s.TableBytes, "indexBytes": s.IndexBytes, "bytesPerEvent": perEvent,
-			})
-		}
-		out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(out, "instances\t%d\ncontacts\t%d\nevents\t%d\n", s.Instances, s.Contacts, s.Events)
-		fmt.Fprintf(out, "table bytes\t%d\nindex bytes\t%d\nbytes per event\t%.1f\n", s.TableBytes, s.IndexBytes, perEvent)
-		return out.Flush()
+		return c.print(map[string]any{
+			"instances": s.Instances, "contacts": s.Contacts, "events": s.Events,
+			"tableBytes": s.TableBytes, "indexBytes": s.IndexBytes, "bytesPerEvent": perEvent,
+			"intervalBytes": s.IntervalBytes, "lateContacts": s.LateContacts,
+		}, [][]string{
+			{"instances", fmt.Sprint(s.Instances)}, {"contacts", fmt.Sprint(s.Contacts)}, {"events", fmt.Sprint(s.Events)},
+			{"table bytes", fmt.Sprint(s.TableBytes)}, {"index bytes", fmt.Sprint(s.IndexBytes)},
+			{"bytes per event", fmt.Sprintf("%.1f", perEvent)},
+			{"interval bytes", fmt.Sprint(s.IntervalBytes)}, {"contacts with late events", fmt.Sprint(s.LateContacts)},
+		})
 	})
 }

@@ -1,16 +1,20 @@
-// Package analyst makes and drops the roles of PostgreSQL that read the views of schema analytics, and nothing else.
+// Package analyst creates and drops PostgreSQL roles that read the views of schema analytics, and nothing else: people and BI
+// tools query the same tables with them that package history reads for the API.
 package analyst
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 )
 
 // Analyst is a role and the instances that it sees; none means all.
@@ -22,22 +26,54 @@ type Analyst struct {
 // maxName is how long a name of PostgreSQL may be; it would cut off the rest.
 const maxName = 63
 
-// Create makes a role that may log in with the password, reads only, and sees the instances.
-func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, password string) error {
+// Login is how an analyst connects.
+type Login struct {
+	Password         string        // printable ASCII
+	StatementTimeout time.Duration // after which a statement is cancelled
+}
+
+// connections is how many an analyst may have at a time: enough for a pool of a tool, and so few that some analysts leave the
+// service those that it needs.
+const connections = 10
+
+// Create creates a role that may log in with the password, reads only, and sees the instances. It refuses if other roles
+// could plant functions that run with the service's rights.
+func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, login Login) error {
 	if a.Name == "" || len(a.Name) > maxName {
 		return fmt.Errorf("a name has 1 to %d bytes", maxName)
 	}
+	if login.StatementTimeout < time.Millisecond {
+		return errors.New("the statement timeout must be 1ms or more")
+	}
+	verifier, err := scramVerifier(login.Password)
+	if err != nil {
+		return err
+	}
+	if err := postgres.CheckPrivate(ctx, pool); err != nil {
+		return err
+	}
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
-		statements, err := q.CreateAnalystStatements(ctx, a.Name, password)
+		restrict, err := q.RestrictStatements(ctx)
 		if err != nil {
 			return err
 		}
-		if err := run(ctx, tx, statements); err != nil {
+		statements, err := q.CreateAnalystStatements(ctx, db.CreateAnalystStatementsParams{
+			RoleName: a.Name, Verifier: verifier, Connections: connections,
+			StatementTimeout: fmt.Sprintf("%dms", login.StatementTimeout.Milliseconds()),
+		})
+		if err != nil {
+			return err
+		}
+		if err := run(ctx, tx, slices.Concat(restrict, statements)); err != nil {
+			return err
+		}
+		// A restored database remembers analysts whose roles stayed on the old server.
+		if _, err := q.DropAnalyst(ctx, a.Name); err != nil {
 			return err
 		}
 		if len(a.Instances) == 0 {
-			return q.AddAnalyst(ctx, a.Name, nil)
+			return q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, InstanceID: nil})
 		}
 		for _, instance := range a.Instances {
 			id, err := q.FindInstance(ctx, instance)
@@ -45,7 +81,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, password string)
 				return fmt.Errorf("there is no instance %q", instance)
 			}
 			if err == nil {
-				err = q.AddAnalyst(ctx, a.Name, &id)
+				err = q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, InstanceID: &id})
 			}
 			if err != nil {
 				return err
@@ -55,7 +91,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, password string)
 	})
 }
 
-// Drop takes away a role that Create made.
+// Drop drops a role that Create has created.
 func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
@@ -99,18 +135,14 @@ func run(ctx context.Context, tx pgx.Tx, statements []string) error {
 	return nil
 }
 
-// explain says what to do about an error of making a role.
+// explain adds to an error of creating or dropping a role what to do about it.
 func explain(err error, user string) error {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
-		return err
-	}
-	switch refused.Code {
-	case "42501": // insufficient_privilege
-		return fmt.Errorf("the role %s, which presencelog works as, may not make or drop this role: as a superuser, run "+
+	switch postgres.ErrorCode(err) {
+	case pgerrcode.InsufficientPrivilege:
+		return fmt.Errorf("the role %s, which presencelog connects as, may not create or drop this role: as a superuser, run "+
 			"ALTER ROLE %s CREATEROLE (%w)", user, pgx.Identifier{user}.Sanitize(), err)
-	case "42710": // duplicate_object
-		return errors.New("there is a role of this name already; take another, or drop it first")
+	case pgerrcode.DuplicateObject:
+		return errors.New("a role with this name already exists; choose another name, or drop it first")
 	}
 	return err
 }

@@ -16,13 +16,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/rollup"
 	"github.com/presencelog/presencelog/internal/simulate"
 )
 
-var update = flag.Bool("update", false, "write the outputs in docs/analytics.md anew")
+var update = flag.Bool("update", false, "rewrite the outputs in docs/analytics.md")
 
 // month stores what docs/analytics.md says: the month that simulate --days 30 --to 2026-11-01T00:00:00-03:00 makes.
 func month(t *testing.T, pool *pgxpool.Pool) {
@@ -43,7 +43,7 @@ func month(t *testing.T, pool *pgxpool.Pool) {
 			t.Fatal(err)
 		}
 	}
-	if err := rollup.Run(t.Context(), pool, presence.Now, 0); err != nil {
+	if err := intervals.Refresh(t.Context(), pool, presence.Now, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -59,7 +59,7 @@ func typesNow(t *testing.T, pool *pgxpool.Pool) {
 	}
 }
 
-// TestDocs asks every question of docs/analytics.md and compares the answer with the one that follows it.
+// TestDocs runs every query of docs/analytics.md and compares its result with the one printed there.
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	const file = "../../docs/analytics.md"
@@ -95,7 +95,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// psql asks and shows the answer as psql does.
+// psql runs a query and formats its result as psql does.
 func psql(t *testing.T, conn *pgx.Conn, sql string) string {
 	t.Helper()
 	started := time.Now()

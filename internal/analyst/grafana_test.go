@@ -76,7 +76,7 @@ func TestGrafanaDashboard(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	m := metrics.New()
 	m.Watch(func() int { return 0 }, func() bool { return true }, func() int64 { return 0 }, func() time.Time { return time.Time{} })
-	m.Refuse("secret")
+	m.Refuse("secret", "")
 	m.Count([]presence.Event{{Status: presence.Composing}}, "stored")
 	m.Handler().ServeHTTP(recorder, httptest.NewRequest("GET", "/metrics", nil))
 	for _, p := range dashboard.Panels {
@@ -87,7 +87,7 @@ func TestGrafanaDashboard(t *testing.T) {
 			}
 			names := regexp.MustCompile(`presencelog_\w+`).FindAllString(target.Expr, -1)
 			if len(names) == 0 {
-				t.Errorf("%s asks for nothing: %q", p.Title, target.Expr)
+				t.Errorf("%s queries nothing: %q", p.Title, target.Expr)
 			}
 			for _, name := range names {
 				if !strings.Contains(recorder.Body.String(), strings.TrimSuffix(name, "_bucket")) {

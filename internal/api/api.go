@@ -1,5 +1,6 @@
-// Package api is the read API: it turns requests into questions to history and answers them as JSON. It also describes
-// itself (openapi.json) and says whether the service is alive and ready.
+// Package api is the HTTP read API, the last step on the way of an event: it turns requests into queries of package history,
+// and responds with JSON, CSV or a live feed. It also describes itself (openapi.json) and reports whether the service is alive
+// and ready.
 package api
 
 import (
@@ -7,52 +8,106 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/presencelog/presencelog/internal/auth"
+	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/live"
 	"github.com/presencelog/presencelog/internal/problem"
-	"github.com/presencelog/presencelog/internal/secret"
 )
 
 // Config is what the API needs.
 type Config struct {
 	History *history.Reader
-	Tokens  secret.Set // any of them lets a client read; everybody may if there are none
+	Live    *live.Hub
+	Streams int // how many streams and waits a token may have open from one address
+	Auth    *auth.Authenticator
+	Erase   func(context.Context, erasure.Request) (erasure.Result, error)
 	Version string
 	Log     *slog.Logger
 	Now     func() time.Time
-	Ready   func(context.Context) error // nil if the database answers
+	Ready   func(context.Context) error // nil if the database responds
+	Status  func() Status
 }
 
-// answerBound is how long an answer, or a page of one, may take; then the database is told to stop.
-const answerBound = 60 * time.Second
+// queryTimeout is the limit for the query of a response, or of a page of one; then it is cancelled.
+const queryTimeout = 60 * time.Second
 
-type server struct{ Config }
+type server struct {
+	Config
+	streams streams
+	gates   gates
+}
 
-// setErrors makes huma's errors look like ours. It is huma's only way, for all APIs of a process at once.
-var setErrors = sync.OnceFunc(func() { huma.NewError = newError })
+// setErrors makes huma's errors look like ours, and says that no list is null. It is huma's only way, for all APIs of a
+// process at once.
+var setErrors = sync.OnceFunc(func() { huma.NewError, huma.DefaultArrayNullable = newError, false })
 
 // Register adds the API's routes to mux.
 func Register(mux *http.ServeMux, c Config) {
-	s := &server{c}
-	setErrors()
+	s := &server{Config: c, streams: streams{most: c.Streams, open: map[string]int{}}, gates: gates{
+		newGate(maxQueries, maxQueries-2), newGate(maxHeavy, maxHeavy-1), newGate(maxResponses, maxResponses/4),
+	}}
+	reading := http.NewServeMux()
+	a := s.operations(reading)
+	for path, item := range a.OpenAPI().Paths {
+		methods := []string{http.MethodGet}
+		if item.Delete != nil {
+			methods = append(methods, http.MethodDelete)
+		}
+		reading.Handle(path, problem.MethodNotAllowed(methods...))
+	}
+	reading.HandleFunc("/", problem.NotFound)
 
-	config := huma.DefaultConfig("presencelog", c.Version)
+	authorized := identified(s.Auth.Require(auth.Read, reading))
+	mux.Handle("/v1", authorized) // would be redirected otherwise
+	mux.Handle("/v1/", authorized)
+	mux.Handle("DELETE "+contact, identified(s.Auth.Require(auth.Erase, reading)))
+	for _, path := range []string{"/v1/live", contact + "/wait"} {
+		mux.Handle(path, identified(s.Auth.Require(auth.Live, reading)))
+	}
+	mux.Handle("/mcp", identified(s.Auth.Require(auth.Read, s.mcp())))
+	for path, handler := range map[string]http.HandlerFunc{
+		"/openapi.json": reading.ServeHTTP, "/docs": docsHandler(a.OpenAPI()).ServeHTTP, "/healthz": s.alive, "/readyz": s.ready,
+	} {
+		mux.HandleFunc("GET "+path, handler)
+		mux.Handle(path, problem.MethodNotAllowed(http.MethodGet))
+	}
+}
+
+// Document returns the OpenAPI document of a version of the service, in OpenAPI 3.1 or 3.0.
+func Document(version, openAPI string) ([]byte, error) {
+	s := &server{Config: Config{Version: version}}
+	o := s.operations(http.NewServeMux()).OpenAPI()
+	if openAPI == "3.0" {
+		o.Webhooks = nil // which 3.0 does not have
+		return o.Downgrade()
+	}
+	return o.MarshalJSON()
+}
+
+const (
+	instance = "/v1/instances/{instanceId}"
+	contact  = instance + "/contacts/{phone}"
+)
+
+// operations adds the operations to mux and describes them.
+func (s *server) operations(mux *http.ServeMux) huma.API {
+	setErrors()
+	config := huma.DefaultConfig("presencelog", s.Version)
 	config.Info.Description = "The presence history of WhatsApp contacts: who was in the chat, typing or recording, when " +
 		"and for how long. Times are RFC 3339 in UTC, ranges half-open [from, to), lengths in seconds."
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 
-	reading := http.NewServeMux()
-	a := humago.New(reading, config)
-	const instance = "/v1/instances/{instanceId}"
-	const contact = instance + "/contacts/{phone}"
-	list(s, a, "/v1/instances", "list-instances", "The connected numbers that were heard of", s.instances)
+	a := humago.New(mux, config)
+	a.UseMiddleware(s.hideInstances(a), checkQuery)
+	list(s, a, "/v1/instances", "list-instances", "The instances that have events", s.instances)
 	list(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
 	get(s, a, contact, "get-contact", "A contact and what it does now", s.contact)
 	list(s, a, contact+"/timeline", "get-timeline", "A contact's spans that overlap a range", s.timeline)
@@ -63,21 +118,18 @@ func Register(mux *http.ServeMux, c Config) {
 		"How often and how long an instance's contacts typed, recorded and were in the chat", s.instanceDurations)
 	list(s, a, instance+"/compare", "compare-contacts",
 		"How often and how long each of several contacts typed, recorded and was in the chat", s.compare)
-	list(s, a, instance+"/heatmap", "get-heatmap", "What an instance's contacts did in each hour of the week", s.heatmap)
-	list(s, a, instance+"/top", "list-top", "The contacts that did something most", s.top)
-	for path := range a.OpenAPI().Paths {
-		reading.Handle(path, problem.MethodNotAllowed(http.MethodGet))
-	}
-	reading.HandleFunc("/", problem.NotFound)
-
-	mux.Handle("/v1", s.authorized(reading)) // lest it be redirected
-	mux.Handle("/v1/", s.authorized(reading))
-	for path, handler := range map[string]http.HandlerFunc{
-		"/openapi.json": reading.ServeHTTP, "/healthz": s.alive, "/readyz": s.ready,
-	} {
-		mux.HandleFunc("GET "+path, handler)
-		mux.Handle(path, problem.MethodNotAllowed(http.MethodGet))
-	}
+	list(s, a, instance+"/heatmap", "get-heatmap", "The activity of an instance's contacts in each hour of the week", s.instanceHeatmap)
+	list(s, a, contact+"/heatmap", "get-contact-heatmap", "A contact's activity in each hour of the week", s.contactHeatmap)
+	list(s, a, contact+"/habits", "get-habits", "In which hours of the week a contact is usually in the chat", s.habits)
+	list(s, a, instance+"/top", "list-top", "The most active contacts", s.top)
+	list(s, a, "/v1/now", "get-now", "The contacts of all instances and what they do now", s.now)
+	get(s, a, contact+"/lanes", "get-lanes", "A contact's visits, typing and recording in a range, for drawing", s.lanes)
+	get(s, a, "/v1/status", "get-status", "What this process of the service does, and when each instance last sent an event", s.status)
+	s.registerLive(a, "/v1/live")
+	s.registerWait(a, contact+"/wait")
+	s.registerErase(a, contact)
+	describe(a.OpenAPI())
+	return a
 }
 
 func operation(path, id, summary string) huma.Operation {
@@ -89,48 +141,34 @@ func operation(path, id, summary string) huma.Operation {
 }
 
 // get registers an operation that gives one thing as JSON.
-func get[I, B any](s *server, a huma.API, path, id, summary string, answer func(context.Context, *I) (B, error)) {
+func get[I, B any](s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error)) {
 	type output struct{ Body B }
 	huma.Register(a, operation(path, id, summary), func(ctx context.Context, in *I) (*output, error) {
-		body, err := ask(ctx, s, in, answer)
+		body, err := ask(ctx, s, isHeavy(path), in, query)
 		return &output{body}, err
 	})
 }
 
-// ask asks for an answer, or a page of one, within the time that it may take.
-func ask[I, B any](ctx context.Context, s *server, in *I, answer func(context.Context, *I) (B, error)) (B, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerBound)
+// ask runs a query, or a page of one, within queryTimeout.
+func ask[I, B any](
+	ctx context.Context, s *server, heavy bool, in *I, query func(context.Context, *I) (B, error),
+) (body B, err error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	body, err := answer(ctx, in)
+	leave, err := s.gates.enter(ctx, heavy)
+	if err != nil {
+		return body, err
+	}
+	defer leave()
+	body, err = query(ctx, in)
 	return body, s.translate(ctx, err)
 }
 
-// translate is the one place where errors become answers. What is not meant for clients is logged and hidden.
-func (s *server) translate(ctx context.Context, err error) error {
-	var told *problem.Problem
-	var missing *history.NotFoundError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &told):
-		return told
-	case errors.As(err, &missing):
-		return problem.New(http.StatusNotFound, "There is no such contact or instance: "+missing.Error()+".")
-	case errors.Is(err, history.ErrTooManyBuckets):
-		return invalid("bucket", err.Error())
-	case ctx.Err() != nil: // nobody listens any more
-	default:
-		s.Log.Error("answering a request", "error", err)
-	}
-	return problem.New(http.StatusServiceUnavailable, "The history cannot be read at the moment; try again later.")
-}
-
-// newError makes the errors that huma finds by itself, in parameters, look like all others.
+// newError makes huma's own errors, about parameters, look like all others.
 func newError(status int, message string, errs ...error) huma.StatusError {
 	var fields []problem.Field
 	for _, err := range errs {
-		var detail *huma.ErrorDetail
-		if errors.As(err, &detail) {
+		if detail, ok := errors.AsType[*huma.ErrorDetail](err); ok {
 			fields = append(fields, problem.Field{Location: detail.Location, Message: detail.Message})
 		}
 	}
@@ -145,17 +183,17 @@ func invalid(parameter, message string) error {
 	return problem.New(http.StatusUnprocessableEntity, "", problem.Field{Location: "query." + parameter, Message: message})
 }
 
-func (s *server) authorized(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !s.Tokens.Empty() && !(strings.EqualFold(scheme, "Bearer") && s.Tokens.Has(strings.TrimSpace(token))) {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			problem.New(http.StatusUnauthorized,
-				"The API token is missing or wrong; send it as Authorization: Bearer <token>.").ServeHTTP(w, r)
+// hideInstances responds to requests about instances that the principal may not see as if these did not exist. It stands
+// before every operation, so that a new one cannot forget it.
+func (s *server) hideInstances(a huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if id := ctx.Param("instanceId"); id != "" && !auth.FromContext(ctx.Context()).MaySee(id) {
+			r, w := humago.Unwrap(ctx)
+			problem.Write(w, r, s.translate(ctx.Context(), &history.NotFoundError{InstanceID: id, Phone: ctx.Param("phone")}))
 			return
 		}
-		next.ServeHTTP(w, r)
-	})
+		next(ctx)
+	}
 }
 
 func (s *server) alive(w http.ResponseWriter, _ *http.Request) { writeOK(w) }
@@ -165,7 +203,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
 		w.Header().Set("Retry-After", "1")
-		problem.New(http.StatusServiceUnavailable, "The database does not answer.").ServeHTTP(w, r)
+		problem.New(http.StatusServiceUnavailable, "The database does not respond.").ServeHTTP(w, r)
 		return
 	}
 	writeOK(w)

@@ -18,7 +18,7 @@ func (s *server) compare(ctx context.Context, in *struct {
 	Phones []string `query:"phone,explode" required:"true" minItems:"2" maxItems:"100" doc:"The contacts, as the gateway names them: phone=…&phone=…" example:"5544999999999,5511988887777"`
 }) (out compareBody, err error) {
 	now := s.Now()
-	over, err := in.RangeQuery.read(now, nil)
+	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil, cursor{})
 	if err != nil {
 		return out, err
 	}
@@ -30,24 +30,49 @@ type heatmapBody struct{ history.Heatmap }
 
 func (b heatmapBody) rows() ([]presence.Heat, *string) { return b.Cells, nil }
 
-func (s *server) heatmap(ctx context.Context, in *struct {
+// HeatmapQuery is the parameters of heat maps.
+type HeatmapQuery struct {
+	CalendarQuery
+	Measure presence.Measure `query:"measure" enum:"typing,recording,inChat" default:"inChat" doc:"What to add up"`
+}
+
+func (s *server) contactHeatmap(ctx context.Context, in *struct {
+	ContactPath
+	HeatmapQuery
+}) (heatmapBody, error) {
+	return s.heatmap(ctx, in.InstanceID, in.Phone, in.HeatmapQuery)
+}
+
+func (s *server) instanceHeatmap(ctx context.Context, in *struct {
 	InstancePath
-	RangeQuery
-	FormatQuery
-	Measure presence.Measure `query:"measure" enum:"typing,recording,inChat" default:"inChat" doc:"What to sum up"`
-	TZ      string           `query:"tz" default:"UTC" doc:"The IANA time zone whose hours are meant" example:"America/Sao_Paulo"`
-}) (out heatmapBody, err error) {
-	now := s.Now()
-	over, err := in.RangeQuery.read(now, nil)
+	HeatmapQuery
+}) (heatmapBody, error) {
+	return s.heatmap(ctx, in.InstanceID, "", in.HeatmapQuery)
+}
+
+// heatmap is about a contact, or for an empty phone about all of an instance.
+func (s *server) heatmap(ctx context.Context, instanceID, phone string, q HeatmapQuery) (out heatmapBody, err error) {
+	reader, over, err := s.calendar(ctx, instanceID, q.CalendarQuery)
 	if err != nil {
 		return out, err
 	}
-	loc, err := zone(in.TZ)
+	out.Heatmap, err = reader.Heatmap(ctx, instanceID, phone, q.Measure, over.Range, over.Zone)
+	return out, err
+}
+
+type habitsBody struct{ history.Habits }
+
+func (b habitsBody) rows() ([]presence.Habit, *string) { return b.Cells, nil }
+
+func (s *server) habits(ctx context.Context, in *struct {
+	ContactPath
+	CalendarQuery
+}) (out habitsBody, err error) {
+	reader, over, err := s.calendar(ctx, in.InstanceID, in.CalendarQuery)
 	if err != nil {
 		return out, err
 	}
-	cells, err := s.History.At(now).Heatmap(ctx, in.InstanceID, in.Measure, over, loc)
-	out.Heatmap = history.Heatmap{From: over.From, To: over.To, TZ: loc.String(), Measure: in.Measure, Cells: cells}
+	out.Habits, err = reader.Habits(ctx, in.InstanceID, in.Phone, over.Range, over.Zone)
 	return out, err
 }
 
@@ -59,16 +84,14 @@ func (s *server) top(ctx context.Context, in *struct {
 	InstancePath
 	RangeQuery
 	FormatQuery
-	By    history.By `query:"by" enum:"typing,recording,inChat,visits" default:"typing" doc:"What the contacts have most of: time of typing, recording or in the chat, or the number of visits"`
-	Limit int        `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"How many to give at most"`
+	By    history.By `query:"by" enum:"typing,recording,inChat,visits" default:"typing" doc:"Rank by the time of typing, recording or in the chat, or by the number of visits"`
+	Limit int        `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Maximum number to return"`
 }) (out topBody, err error) {
 	now := s.Now()
-	over, err := in.RangeQuery.read(now, nil)
+	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil, cursor{})
 	if err != nil {
 		return out, err
 	}
-	measure, byCount := in.By.Measure()
-	contacts, err := s.History.At(now).Top(ctx, in.InstanceID, measure, byCount, over, in.Limit)
-	out.Top = history.Top{From: over.From, To: over.To, By: in.By, Contacts: contacts}
+	out.Top, err = s.History.At(now).Top(ctx, in.InstanceID, in.By, over, in.Limit)
 	return out, err
 }

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
 type instancesBody struct {
 	Instances  []presence.Instance `json:"instances"`
-	NextCursor *string             `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+	NextCursor *string             `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 
 func (b instancesBody) rows() ([]presence.Instance, *string) { return b.Instances, b.NextCursor }
@@ -22,25 +23,16 @@ func (s *server) instances(ctx context.Context, in *struct{ PageQuery }) (out in
 	if err != nil {
 		return out, err
 	}
-	var after string
-	if page != nil {
-		after = page.Name
-	}
-	found, err := s.History.Instances(ctx, after, in.Limit+1)
-	if err != nil {
-		return out, err
-	}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		out.NextCursor = cursor{List: []string{list}, Name: found[in.Limit-1].InstanceID}.encode()
-	}
-	out.Instances = found
-	return out, nil
+	found, err := s.History.Instances(ctx, auth.FromContext(ctx).Instances(), page.Name, in.Limit+1)
+	out.Instances, out.NextCursor = cutPage(found, in.Limit, func(last presence.Instance) cursor {
+		return cursor{List: []string{list}, Name: last.InstanceID}
+	})
+	return out, err
 }
 
 type contactsBody struct {
 	Contacts   []presence.Contact `json:"contacts"`
-	NextCursor *string            `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+	NextCursor *string            `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 
 func (b contactsBody) rows() ([]presence.Contact, *string) { return b.Contacts, b.NextCursor }
@@ -48,41 +40,52 @@ func (b contactsBody) rows() ([]presence.Contact, *string) { return b.Contacts, 
 type contactsInput struct {
 	InstancePath
 	PageQuery
-	Status []string `query:"status" enum:"AVAILABLE,UNAVAILABLE,COMPOSING,PAUSED,RECORDING" doc:"Only who has one of these statuses now, separated by commas"`
-	Search string   `query:"search" maxLength:"128" doc:"Only phones with this in them"`
+	ContactsFilter
+}
+
+// ContactsFilter is the parameters of lists of contacts.
+type ContactsFilter struct {
+	Status []string `query:"status" enum:"AVAILABLE,UNAVAILABLE,COMPOSING,PAUSED,RECORDING" doc:"Only contacts that have one of these statuses now, separated by commas"`
+	Search string   `query:"search" maxLength:"128" doc:"Only phones that contain this text"`
+}
+
+func (f ContactsFilter) statuses() ([]presence.Status, error) {
+	if !history.IsText(f.Search) {
+		return nil, invalid("search", "it must be UTF-8 without NUL characters")
+	}
+	return parseStatuses(f.Status)
+}
+
+func parseStatuses(names []string) ([]presence.Status, error) {
+	statuses, err := presence.ParseStatuses(names)
+	if err != nil {
+		return nil, invalid("status", err.Error())
+	}
+	return statuses, nil
+}
+
+// key identifies a filter in cursors.
+func (f ContactsFilter) key() []string {
+	return []string{strings.Join(slices.Compact(slices.Sorted(slices.Values(f.Status))), ","), f.Search}
 }
 
 func (s *server) contacts(ctx context.Context, in *contactsInput) (out contactsBody, err error) {
-	ask := history.ContactsQuery{InstanceID: in.InstanceID, Search: in.Search, Limit: in.Limit + 1}
-	if !history.IsText(in.Search) {
-		return out, invalid("search", "it must be UTF-8 without NUL characters")
+	statuses, err := in.statuses()
+	if err != nil {
+		return out, err
 	}
-	for _, name := range in.Status {
-		status, err := presence.ParseStatus(name)
-		if err != nil {
-			return out, invalid("status", err.Error())
-		}
-		ask.Statuses = append(ask.Statuses, status)
-	}
-	slices.Sort(in.Status)
-	list := []string{"contacts", in.InstanceID, strings.Join(slices.Compact(in.Status), ","), in.Search}
+	list := append([]string{"contacts", in.InstanceID}, in.key()...)
 	page, err := readCursor(in.Cursor, list...)
 	if err != nil {
 		return out, err
 	}
-	if page != nil {
-		ask.After = page.Name
-	}
-	found, err := s.History.Contacts(ctx, ask)
-	if err != nil {
-		return out, err
-	}
-	if len(found) > in.Limit {
-		found = found[:in.Limit]
-		out.NextCursor = cursor{List: list, Name: found[in.Limit-1].Phone}.encode()
-	}
-	out.Contacts = found
-	return out, nil
+	found, err := s.History.Contacts(ctx, history.ContactsQuery{
+		InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search, After: page.Name, Limit: in.Limit + 1,
+	})
+	out.Contacts, out.NextCursor = cutPage(found, in.Limit, func(last presence.Contact) cursor {
+		return cursor{List: list, Name: last.Phone}
+	})
+	return out, err
 }
 
 func (s *server) contact(ctx context.Context, in *ContactPath) (presence.Contact, error) {

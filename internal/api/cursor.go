@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -16,6 +17,8 @@ type cursor struct {
 	Name  string        `json:"n"` // the last phone or instance given
 	At    time.Time     `json:"a"` // the last moment given
 	Seq   int16         `json:"s"`
+
+	Now *history.NowContact `json:"c,omitempty"` // the last contact given
 }
 
 func (c cursor) encode() *string {
@@ -27,33 +30,40 @@ func (c cursor) encode() *string {
 	return &s
 }
 
-// readCursor returns nil where no cursor was given.
-func readCursor(value string, list ...string) (*cursor, error) {
+// readCursor returns the zero cursor where none was given.
+func readCursor(value string, list ...string) (c cursor, err error) {
 	if value == "" {
-		return nil, nil
+		return c, nil
 	}
-	var c cursor
 	b, err := base64.RawURLEncoding.DecodeString(value)
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil || !history.IsText(c.Name) {
-		return nil, invalid("cursor", "it must be a nextCursor, as it was given")
+	if err != nil || !history.IsText(c.Name) || c.Now != nil && !(history.IsText(c.Now.Phone) && history.IsText(c.Now.InstanceID)) {
+		return c, invalid("cursor", "it must be a nextCursor, as it was given")
 	}
 	if !slices.Equal(c.List, list) {
-		return nil, invalid("cursor", "it belongs to another query; only limit may change from page to page")
+		return c, invalid("cursor", "it belongs to another query; only limit may change from page to page")
 	}
-	return &c, nil
+	return c, nil
+}
+
+// cutPage returns the first rows, and where there are more than limit, the cursor that goes on after them.
+func cutPage[R any](rows []R, limit int, after func(last R) cursor) ([]R, *string) {
+	if len(rows) <= limit {
+		return rows, nil
+	}
+	return rows[:limit], after(rows[limit-1]).encode()
 }
 
 // readRange reads a cursor and the range of its list, which must be that of the first page.
-func readRange(q RangeQuery, now time.Time, value string, list ...string) (history.Range, *cursor, error) {
+func (s *server) readRange(ctx context.Context, instanceID string, q RangeQuery, value string, list ...string) (history.Range, cursor, error) {
 	page, err := readCursor(value, list...)
 	if err != nil {
-		return history.Range{}, nil, err
+		return history.Range{}, page, err
 	}
-	in, err := q.read(now, page)
-	if err == nil && page != nil && !(in.From.Equal(page.Range.From) && in.To.Equal(page.Range.To)) {
+	in, err := s.rangeOf(ctx, instanceID, q, s.Now(), nil, page)
+	if err == nil && value != "" && !(in.From.Equal(page.Range.From) && in.To.Equal(page.Range.To)) {
 		err = invalid("cursor", "it belongs to another query; only limit may change from page to page")
 	}
 	return in, page, err

@@ -13,11 +13,11 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/internal/api"
+	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/secret"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -38,12 +38,16 @@ func FuzzCursor(f *testing.F) {
 	}
 	clock := func() time.Time { return now }
 	mux := http.NewServeMux()
+	log := slog.New(slog.NewTextHandler(f.Output(), nil))
+	authenticator := auth.New(auth.Config{Pool: pool, APITokens: []string{"token"}, Log: log, Now: clock})
 	api.Register(mux, api.Config{
-		History: history.NewReader(pool, clock), Tokens: secret.Set{}, Log: slog.New(slog.NewTextHandler(f.Output(), nil)), Now: clock,
+		History: history.NewReader(pool, clock), Auth: authenticator, Log: log, Now: clock,
 	})
 	get := func(address string) *httptest.ResponseRecorder {
 		w := httptest.NewRecorder()
-		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, address, nil))
+		r := httptest.NewRequest(http.MethodGet, address, nil)
+		r.Header.Set("Authorization", "Bearer token")
+		mux.ServeHTTP(w, r)
 		return w
 	}
 	lists := []string{

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -10,19 +9,8 @@ import (
 
 // BucketsQuery is the parameters of durations.
 type BucketsQuery struct {
-	RangeQuery
-	FormatQuery
-	Bucket string `query:"bucket" enum:"none,hour,day,week,month" default:"none" doc:"What to cut the range into; weeks begin on Monday"`
-	TZ     string `query:"tz" default:"UTC" doc:"The IANA time zone whose calendar cuts" example:"America/Sao_Paulo"`
-}
-
-func (q BucketsQuery) read(now time.Time) (history.Calendar, error) {
-	in, err := q.RangeQuery.read(now, nil)
-	if err != nil {
-		return history.Calendar{}, err
-	}
-	loc, err := zone(q.TZ)
-	return history.Calendar{Range: in, Bucket: history.Bucket(q.Bucket), Zone: loc}, err
+	CalendarQuery
+	Bucket string `query:"bucket" enum:"none,hour,day,week,month" default:"none" doc:"Divide the range into buckets; weeks begin on Monday"`
 }
 
 type durationsBody struct{ history.Sums }
@@ -38,25 +26,24 @@ func (b durationsBody) rows() ([]presence.Bucket, *string) {
 func (s *server) contactDurations(ctx context.Context, in *struct {
 	ContactPath
 	BucketsQuery
-}) (out durationsBody, err error) {
-	now := s.Now()
-	over, err := in.BucketsQuery.read(now)
-	if err != nil {
-		return out, err
-	}
-	out.Sums, err = s.History.At(now).ContactDurations(ctx, in.InstanceID, in.Phone, over)
-	return out, err
+}) (durationsBody, error) {
+	return s.durations(ctx, in.InstanceID, in.Phone, in.BucketsQuery)
 }
 
 func (s *server) instanceDurations(ctx context.Context, in *struct {
 	InstancePath
 	BucketsQuery
-}) (out durationsBody, err error) {
-	now := s.Now()
-	over, err := in.BucketsQuery.read(now)
+}) (durationsBody, error) {
+	return s.durations(ctx, in.InstanceID, "", in.BucketsQuery)
+}
+
+// durations is about a contact, or for an empty phone about all of an instance.
+func (s *server) durations(ctx context.Context, instanceID, phone string, q BucketsQuery) (out durationsBody, err error) {
+	reader, over, err := s.calendar(ctx, instanceID, q.CalendarQuery)
 	if err != nil {
 		return out, err
 	}
-	out.Sums, err = s.History.At(now).InstanceDurations(ctx, in.InstanceID, over)
+	over.Bucket = history.Bucket(q.Bucket)
+	out.Sums, err = reader.Durations(ctx, instanceID, phone, over)
 	return out, err
 }

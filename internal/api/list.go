@@ -13,21 +13,27 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/presencelog/presencelog/internal/auth"
+	"github.com/presencelog/presencelog/internal/table"
 )
 
-// The forms in which lists are answered, as the parameter format names them.
+// The formats of lists, as the parameter format names them.
 const (
 	asJSON   = "json"
 	asCSV    = "csv"
 	asNDJSON = "ndjson"
 )
 
-// pageBound is how long a client may take to read a page of a list.
-const pageBound = 2 * time.Minute
+// How long a client may take to read a page of a list, and a list as JSON.
+const (
+	pageTimeout = 2 * time.Minute
+	jsonTimeout = 30 * time.Second
+)
 
-// FormatQuery is the parameter of lists that says in which form they are answered.
+// FormatQuery is the parameter of lists that chooses their format.
 type FormatQuery struct {
-	Format string `query:"format" enum:"json,csv,ndjson" doc:"The form of the answer; goes before the header Accept, which may ask for text/csv or application/x-ndjson; default: json"`
+	Format string `query:"format" enum:"json,csv,ndjson" doc:"Format of the response; overrides the header Accept, which may ask for text/csv or application/x-ndjson; default: json"`
 	Accept string `header:"Accept" hidden:"true"`
 }
 
@@ -64,8 +70,8 @@ func (q FormatQuery) form() string {
 // PageQuery is the parameters of a list that comes in pages.
 type PageQuery struct {
 	FormatQuery
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"How many to give at most; default: 100 as JSON, all as CSV and NDJSON"`
-	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"Maximum number to return; default: 100 as JSON, all as CSV and NDJSON"`
+	Cursor string `query:"cursor" doc:"nextCursor of the previous page"`
 }
 
 func (q *PageQuery) page() (cursor *string, limit *int, most int) { return &q.Cursor, &q.Limit, 1000 }
@@ -85,20 +91,20 @@ type listBody[R any] interface {
 // list registers an operation that gives a list: as JSON, or a row after another as CSV or NDJSON. Those give the whole
 // list from the cursor on, unless a limit is asked for; it is read page by page, so that memory does not grow with it.
 func list[I interface{ form() string }, B listBody[R], R any](
-	s *server, a huma.API, path, id, summary string, answer func(context.Context, *I) (B, error),
+	s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error),
 ) {
-	o := operation(path, id, summary)
+	o, heavy := operation(path, id, summary), isHeavy(path)
 	o.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 		"application/json":     {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[B](), true, "")},
-		"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString, Description: "A line of names, then the list's objects, one a line (RFC 4180): " + strings.Join(names(reflect.TypeFor[R]()), ",")}},
+		"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString, Description: "A line of names, then the list's objects, one a line (RFC 4180): " + strings.Join(table.Names[R](), ",")}},
 		"application/x-ndjson": {Schema: &huma.Schema{Type: huma.TypeString, Description: "The list's objects as JSON, one a line"}},
 	}}}
 	huma.Register(a, o, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
 		form := (*in).form()
 		var cursor *string
+		var limit *int
 		whole := false
 		if p, ok := any(in).(pager); ok {
-			var limit *int
 			var most int
 			cursor, limit, most = p.page()
 			if *limit == 0 {
@@ -108,15 +114,28 @@ func list[I interface{ form() string }, B listBody[R], R any](
 				}
 			}
 		}
-		body, err := ask(ctx, s, in, answer)
+		leave, err := s.gates.responses.enter(ctx, auth.FromContext(ctx).Key())
 		if err != nil {
 			return nil, err
 		}
+		handedOver := false
+		defer func() {
+			if !handedOver { // also after a panic
+				leave()
+			}
+		}()
+		body, err := ask(ctx, s, heavy, in, query)
+		if err != nil {
+			return nil, err
+		}
+		handedOver = true
 		return &huma.StreamResponse{Body: func(c huma.Context) {
+			defer leave()
 			r, w := humago.Unwrap(c)
 			w.Header().Add("Vary", "Accept")
 			if form == asJSON {
 				w.Header().Set("Content-Type", "application/json")
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(jsonTimeout)) // a slow client holds a place
 				s.finish(r, a.Marshal(w, "application/json", body))
 				return
 			}
@@ -124,9 +143,12 @@ func list[I interface{ form() string }, B listBody[R], R any](
 			for {
 				rows, next := body.rows()
 				err := out.write(rows)
-				if err == nil && whole && next != nil {
+				if limit != nil && !whole {
+					*limit -= len(rows) // a page of large rows may hold fewer than were asked for
+				}
+				if err == nil && next != nil && *limit > 0 {
 					*cursor = *next
-					if body, err = ask(ctx, s, in, answer); err == nil {
+					if body, err = ask(ctx, s, heavy, in, query); err == nil {
 						continue
 					}
 				}
@@ -137,14 +159,14 @@ func list[I interface{ form() string }, B listBody[R], R any](
 	})
 }
 
-// finish ends an answer of which something was written. If there was an error, the connection is cut, so that nobody takes
-// a part for the whole.
+// finish ends a response that was begun. If there was an error, it closes the connection, so that nobody takes a part for the
+// whole.
 func (s *server) finish(r *http.Request, err error) {
-	if err == nil || r.Method == http.MethodHead { // whose answers have no body, which is an error to the writer
+	if err == nil || r.Method == http.MethodHead { // whose responses have no body, which is an error to the writer
 		return
 	}
 	if r.Context().Err() == nil {
-		s.Log.Warn("cutting an answer short", "path", r.URL.Path, "error", err)
+		s.requestLog(r.Context()).Warn("cutting a response short", "error", err)
 	}
 	panic(http.ErrAbortHandler)
 }
@@ -161,8 +183,8 @@ func newRowWriter[R any](w http.ResponseWriter, form string) *rowWriter[R] {
 	t := &rowWriter[R]{control: http.NewResponseController(w), out: out}
 	if form == asCSV {
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-		writeCSV(out, names(reflect.TypeFor[R]()))
-		t.row = func(row R) error { return writeCSV(out, cells(reflect.ValueOf(row))) }
+		_ = writeCSV(out, table.Names[R]())
+		t.row = func(row R) error { return writeCSV(out, table.Cells(row, unformulated)) }
 		return t
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -172,9 +194,9 @@ func newRowWriter[R any](w http.ResponseWriter, form string) *rowWriter[R] {
 	return t
 }
 
-// write sends rows on their way. The time that the server gives to an answer counts anew for each page.
+// write sends rows. The write timeout starts again with each page.
 func (t *rowWriter[R]) write(rows []R) error {
-	if err := t.control.SetWriteDeadline(time.Now().Add(pageBound)); err != nil {
+	if err := t.control.SetWriteDeadline(time.Now().Add(pageTimeout)); err != nil {
 		return err
 	}
 	for _, row := range rows {

@@ -11,8 +11,8 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// A stream lasts longer than the server gives to an answer, as long as the client reads each page in time.
-func TestAStreamOutlastsTheServersTime(t *testing.T) {
+// A stream may last longer than the write timeout, as long as the client reads each page in time.
+func TestStreamOutlastsWriteTimeout(t *testing.T) {
 	t.Parallel()
 	const pages = 6
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

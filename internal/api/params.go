@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"strings"
 	"time"
 
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // What follows is exported only because huma reads no fields of unexported embedded structs.
@@ -22,54 +24,56 @@ type ContactPath struct {
 
 // RangeQuery is the parameters of a range of time.
 type RangeQuery struct {
-	From string `query:"from" doc:"Where the range begins, RFC 3339 with any offset; default: 24 hours before to" example:"2026-10-01T00:00:00Z"`
-	To   string `query:"to" doc:"Where the range ends, RFC 3339 with any offset, itself not in it; default: now" example:"2026-10-02T00:00:00Z"`
+	From string `query:"from" doc:"Start of the range: RFC 3339 with any offset, or a date, which means the start of that day in tz, or in the instance's time zone; default: 24 hours before to" example:"2026-10-01T00:00:00Z"`
+	To   string `query:"to" doc:"End of the range, exclusive, in the same form as from; default: now" example:"2026-10-02T00:00:00Z"`
+	Last string `query:"last" doc:"Length of the range, instead of from: 90m, 24h, 7d, 4w" example:"7d"`
 }
 
-// read returns the range; where the page is a later one, what was left to its default is what it was for the first page.
-func (q RangeQuery) read(now time.Time, page *cursor) (history.Range, error) {
-	var in history.Range
-	var err error
-	if in.To, err = moment("to", q.To, now); err != nil {
-		return in, err
-	}
-	if page != nil && q.To == "" {
-		in.To = page.Range.To
-	}
-	if in.From, err = moment("from", q.From, in.To.Add(-24*time.Hour)); err != nil {
-		return in, err
-	}
-	if page != nil && q.From == "" {
-		in.From = page.Range.From
-	}
-	if !in.From.Before(in.To) {
-		if q.From == "" {
-			return in, invalid("to", "it must be later than from")
-		}
-		return in, invalid("from", "it must be earlier than to")
-	}
-	return in, nil
+// CalendarQuery is the parameters of lists that follow a calendar.
+type CalendarQuery struct {
+	RangeQuery
+	FormatQuery
+	TZ string `query:"tz" doc:"IANA time zone of days and hours; default: the setting time_zone of the instance" example:"America/Sao_Paulo"`
 }
 
-func moment(parameter, value string, missing time.Time) (time.Time, error) {
-	if value == "" {
-		return missing, nil
-	}
+// rangeOf returns the range; on a later page, what was left to its default is what it was for the first page. Dates are days of
+// loc, or where it is nil of the instance's time zone.
+func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, now time.Time, loc *time.Location, page cursor) (history.Range, error) {
 	// A plus sign that is not escaped arrives as a blank.
-	at, err := time.Parse(time.RFC3339Nano, strings.Replace(value, " ", "+", 1))
-	if err != nil {
-		return at, invalid(parameter, "it must be a time like 2026-10-01T09:00:00Z or 2026-10-01T06:00:00-03:00")
+	text := history.RangeText{From: strings.Replace(q.From, " ", "+", 1), To: strings.Replace(q.To, " ", "+", 1), Last: q.Last}
+	if loc == nil {
+		loc = time.UTC
+		if text.NeedsZone() {
+			var err error
+			if loc, err = s.History.Zone(ctx, instanceID); err != nil {
+				return history.Range{}, err
+			}
+		}
 	}
-	if year := at.UTC().Year(); year < 1 || year > 9999 {
-		return at, invalid(parameter, "its year must be from 1 to 9999")
+	if q.To == "" && !page.Range.To.IsZero() {
+		now = page.Range.To
 	}
-	return at.UTC().Truncate(time.Microsecond), nil
+	return text.Range(now, loc)
 }
 
-// zone reads a time zone's name. "Local" would be this machine's.
-func zone(name string) (*time.Location, error) {
-	loc, err := time.LoadLocation(name)
-	if err != nil || name == "Local" || name == "" {
+// calendar returns the range and the time zone of a request, and a Reader whose clock stands still.
+func (s *server) calendar(ctx context.Context, instanceID string, q CalendarQuery) (*history.Reader, history.Calendar, error) {
+	now := s.Now()
+	loc, err := s.zone(ctx, instanceID, q.TZ)
+	if err != nil {
+		return nil, history.Calendar{}, err
+	}
+	in, err := s.rangeOf(ctx, instanceID, q.RangeQuery, now, loc, cursor{})
+	return s.History.At(now), history.Calendar{Range: in, Zone: loc}, err
+}
+
+// zone reads the name of a time zone; without one it is the instance's.
+func (s *server) zone(ctx context.Context, instanceID, name string) (*time.Location, error) {
+	if name == "" {
+		return s.History.Zone(ctx, instanceID)
+	}
+	loc, err := presence.LoadZone(name)
+	if err != nil {
 		return nil, invalid("tz", "it must be an IANA time zone like America/Sao_Paulo")
 	}
 	return loc, nil

@@ -13,7 +13,7 @@ import (
 
 type timelineBody struct {
 	Spans      []presence.Span `json:"spans" doc:"Whole spans, oldest first, not clipped to the range"`
-	NextCursor *string         `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+	NextCursor *string         `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 
 func (b timelineBody) rows() ([]presence.Span, *string) { return b.Spans, b.NextCursor }
@@ -22,8 +22,8 @@ type timelineInput struct {
 	ContactPath
 	RangeQuery
 	FormatQuery
-	Limit  int    `query:"limit" minimum:"1" maximum:"10000" doc:"How many to give at most; default: 1000 as JSON, all as CSV and NDJSON"`
-	Cursor string `query:"cursor" doc:"nextCursor of the page before"`
+	Limit  int    `query:"limit" minimum:"1" maximum:"10000" doc:"Maximum number to return; default: 1000 as JSON, all as CSV and NDJSON"`
+	Cursor string `query:"cursor" doc:"nextCursor of the previous page"`
 }
 
 func (in *timelineInput) page() (cursor *string, limit *int, most int) {
@@ -32,15 +32,15 @@ func (in *timelineInput) page() (cursor *string, limit *int, most int) {
 
 func (s *server) timeline(ctx context.Context, in *timelineInput) (out timelineBody, err error) {
 	list := []string{"timeline", in.InstanceID, in.Phone}
-	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
+	whole, page, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, in.Cursor, list...)
 	if err != nil {
 		return out, err
 	}
-	rest, startsFrom := whole, time.Time{}
-	if page != nil {
-		rest.From, startsFrom = page.At, page.At
+	rest := whole
+	if in.Cursor != "" {
+		rest.From = page.At
 	}
-	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, startsFrom, in.Limit+1)
+	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, page.At, in.Limit+1)
 	if err != nil {
 		return out, err
 	}
@@ -52,12 +52,18 @@ func (s *server) timeline(ctx context.Context, in *timelineInput) (out timelineB
 	return out, nil
 }
 
-type eventBody struct {
+// Event is an event as lists give it.
+type Event struct {
 	ID         string          `json:"id" doc:"The event's name among those of its contact"`
 	ReceivedAt time.Time       `json:"receivedAt"`
 	Status     presence.Status `json:"status"`
 	LastSeen   *int64          `json:"lastSeen" doc:"As the gateway sent it; gateways differ in its unit"`
 	Extra      object          `json:"extra" doc:"The fields that presencelog does not know, as sent; null if there were none"`
+}
+
+// EventOf returns an event as lists give it.
+func EventOf(e presence.Event) Event {
+	return Event{presence.EventID(e.ReceivedAt, e.Seq), e.ReceivedAt, e.Status, e.LastSeen, e.Extra}
 }
 
 // object is a JSON object that is passed on as it is; null if empty.
@@ -77,11 +83,11 @@ func (o object) Schema(huma.Registry) *huma.Schema {
 }
 
 type eventsBody struct {
-	Events     []eventBody `json:"events"`
-	NextCursor *string     `json:"nextCursor" doc:"What to give as cursor for the next page; null on the last"`
+	Events     []Event `json:"events"`
+	NextCursor *string `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 
-func (b eventsBody) rows() ([]eventBody, *string) { return b.Events, b.NextCursor }
+func (b eventsBody) rows() ([]Event, *string) { return b.Events, b.NextCursor }
 
 type eventsInput struct {
 	ContactPath
@@ -92,33 +98,25 @@ type eventsInput struct {
 
 func (s *server) events(ctx context.Context, in *eventsInput) (out eventsBody, err error) {
 	list := []string{"events", in.InstanceID, in.Phone, in.Order}
-	whole, page, err := readRange(in.RangeQuery, s.Now(), in.Cursor, list...)
+	whole, page, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, in.Cursor, list...)
 	if err != nil {
 		return out, err
 	}
 	var last *history.EventKey
-	if page != nil {
+	if in.Cursor != "" {
 		last = &history.EventKey{ReceivedAt: page.At, Seq: page.Seq}
 	}
-	read := s.History.Events
-	if in.Order == "desc" {
-		read = s.History.EventsBackwards
-	}
-	events, err := read(ctx, in.InstanceID, in.Phone, whole, last, in.Limit+1)
+	events, more, err := s.History.Events(ctx, in.InstanceID, in.Phone, whole, last, in.Order == "desc", in.Limit)
 	if err != nil {
 		return out, err
 	}
-	if len(events) > in.Limit {
-		events = events[:in.Limit]
-		e := events[in.Limit-1]
+	if more {
+		e := events[len(events)-1]
 		out.NextCursor = cursor{List: list, Range: whole, At: e.ReceivedAt, Seq: e.Seq}.encode()
 	}
-	out.Events = make([]eventBody, len(events))
+	out.Events = make([]Event, len(events))
 	for i, e := range events {
-		out.Events[i] = eventBody{
-			ID: presence.EventID(e.ReceivedAt, e.Seq), ReceivedAt: e.ReceivedAt, Status: e.Status,
-			LastSeen: e.LastSeen, Extra: e.Extra,
-		}
+		out.Events[i] = EventOf(e)
 	}
 	return out, nil
 }

@@ -1,96 +1,146 @@
-// Package app puts the service together and takes it apart again: Start opens the database, migrates it, starts the
-// writer and serves; Stop ends all that in the opposite order. The command line and the tests use it alike.
+// Package app assembles the service from all other packages: Start opens the database, migrates it, and starts the writer, the
+// background work and the HTTP server; Stop ends them in reverse order. The command line and the tests use it.
 package app
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/api"
+	"github.com/presencelog/presencelog/internal/auth"
+	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/hook"
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/live"
 	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
 	"github.com/presencelog/presencelog/internal/retention"
-	"github.com/presencelog/presencelog/internal/rollup"
-	"github.com/presencelog/presencelog/internal/secret"
 	"github.com/presencelog/presencelog/internal/spool"
+	"github.com/presencelog/presencelog/internal/web"
 	"github.com/presencelog/presencelog/internal/webhook"
 )
 
 const (
-	commitBound = 2 * time.Second  // after which the database counts as away
-	drainBound  = 15 * time.Second // for the requests under way when the service stops
-	upkeepPause = 6 * time.Hour
-	rollupPause = 15 * time.Second
-	writeConns  = 6 // for the batches, the spool, the quarantine, the upkeep and the rollups
-	readConns   = 8
+	commitTimeout       = 2 * time.Second  // after which the database counts as away
+	drainTimeout        = 15 * time.Second // for the requests under way when the service stops
+	maintenanceInterval = 6 * time.Hour
+	refreshInterval     = 5 * time.Second
+	indexInterval       = time.Second
+	liveConns           = 4 // for the live feed and the hooks, besides the one that listens
+	writeConns          = 8 // for the batches, new contacts, the spool, rejected payloads, the maintenance, the intervals and the indexes
+	readConns           = 8
+	checkConns          = 2 // for readiness and tokens, which must not wait for questions
 )
 
-// Config is what the service is told from outside.
+// Config is the configuration of the service.
 type Config struct {
-	Listen        string // host:port
-	Database      string // connection string of PostgreSQL
-	SpoolDir      string // where events are kept while the database is away; "" is nowhere
-	SpoolBytes    int64  // how much is kept there at most
+	Listen        string       // host:port
+	Listener      net.Listener // got from Listen; nil: Start listens
+	Database      string       // connection string of PostgreSQL
+	NoMigrate     bool         // leave the schema as it is, and refuse one of another version
+	SpoolDir      string       // where events are kept while the database is unavailable; "" is nowhere
+	SpoolBytes    int64        // how much is kept there at most
+	Rejected      Rejected
+	Limits        ingest.Limits // how many instances and contacts may be new
 	WebhookTokens []string
 	APITokens     []string
+	TLS           *tls.Config // nil: http
+	AuthLimits    auth.Limits
+	Proxies       []netip.Prefix // trusted to say for whom they ask
+	TokensFile    string         // where webhook tokens are kept for a start while the database is unavailable; "" is nowhere
+	Connections   Connections    // how many clients may have open; zero: the default
+	Streams       int            // how many streams and waits a token may have open from one address
 	Version       string
+	Demo          bool             // the data are synthetic, and the page says so
+	Now           func() time.Time // the clock; nil: presence.Now
 	Log           *slog.Logger
+}
+
+// Rejected is how rejected payloads are kept.
+type Rejected struct {
+	MaxBytes   int64         // in the database, and as many in the spool while it is away; 0: any number
+	Keep       time.Duration // how long; 0: forever
+	KeepBodies bool          // also of those whose type is unknown, which may be messages
 }
 
 // App is the running service.
 type App struct {
 	Addr net.Addr // where it listens
+	Auth *auth.Authenticator
 
 	log      *slog.Logger
+	now      func() time.Time
+	meter    *metrics.Metrics
+	mux      *http.ServeMux
 	failed   chan error
 	cleanups []func() // in the order of starting
 }
 
 // Start starts the service and returns once it listens. ctx bounds the start only.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
-	a := &App{log: c.Log, failed: make(chan error, 1)}
+	if c.Now == nil {
+		c.Now = presence.Now
+	}
+	a := &App{log: c.Log, now: c.Now, meter: metrics.New(), failed: make(chan error, 1)}
+	a.meter.BuildInfo(c.Version)
 	defer func() {
 		if err != nil {
 			a.Stop()
 		}
 	}()
-	if err := c.Check(); err != nil {
-		return nil, err
-	}
 	// First the port: whether it is free is the quickest to know, and a request that comes early waits instead of failing.
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, err
+	listener := c.Listener
+	if listener == nil {
+		if listener, err = Listen(c); err != nil {
+			return nil, err
+		}
 	}
 	a.onStop(func() { listener.Close() })
 	a.Addr = listener.Addr()
 
-	writePool, err := a.connect(ctx, c.Database, "writer", writeConns)
+	writePool, err := a.connect(ctx, postgres.Reserve, c.Database, "writer", writeConns)
 	if err != nil {
 		return nil, err
 	}
-	readPool, err := a.connect(ctx, c.Database, "reader", readConns)
+	readPool, err := a.connect(ctx, postgres.Connect, c.Database, "reader", readConns)
 	if err != nil {
 		return nil, err
 	}
-	spooled := a.openSpool(c)
-	meter := metrics.New()
+	livePool, err := a.connect(ctx, postgres.Connect, c.Database, "feed", liveConns)
+	if err != nil {
+		return nil, err
+	}
+	checkPool, err := a.connect(ctx, postgres.Reserve, c.Database, "check", checkConns)
+	if err != nil {
+		return nil, err
+	}
+	spooled, spoolRejected := a.openSpools(c)
+	startedAt := c.Now()
 	prepare := func(ctx context.Context) error {
-		answer, cancel := context.WithTimeout(ctx, 2*commitBound)
+		ping, cancel := context.WithTimeout(ctx, 2*commitTimeout)
 		defer cancel()
-		if err := writePool.Ping(answer); err != nil { // migrating may take long, but not the first answer
+		if err := postgres.Ping(ping, writePool); err != nil { // migrating may take long, but not the first response
 			return err
+		}
+		if c.NoMigrate {
+			return postgres.CheckSchema(ctx, writePool)
 		}
 		return postgres.Up(ctx, writePool)
 	}
@@ -99,136 +149,196 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	} else if spooled == nil || !postgres.IsAway(err) {
 		return nil, err
 	} else {
-		c.Log.Error("the database is away; events go to the spool until it is back", "error", err)
+		c.Log.Error("the database is unavailable; events go to the spool until it is available", "error", err)
 	}
-	a.startUpkeep(ctx, writePool)
-	a.startRollups(ctx, writePool)
+	a.background(ctx, func(ctx context.Context) { a.maintain(ctx, writePool) })
+	a.background(ctx, func(ctx context.Context) { a.refresh(ctx, writePool) })
+	a.background(ctx, func(ctx context.Context) { a.completeIndexes(ctx, writePool) })
 
+	hub := live.New(livePool, c.Log, c.Now)
+	a.onStop(hub.Close)
+	a.meter.WatchLive(hub.Clients)
+	a.background(ctx, hook.NewSender(livePool, hub, c.Log).Run)
+	erased := erasure.NewList(checkPool)
+	_ = erased.Refresh(ctx) // again and again, once the database is there
+	a.background(ctx, func(ctx context.Context) {
+		erased.Run(ctx, func() { hub.Forget(erased.Erased) })
+	})
 	writer := ingest.NewWriter(ingest.Config{
-		Pool: writePool, Spool: spooled, Bound: commitBound, Prepare: prepare, Metrics: meter, Log: c.Log,
+		Pool: writePool, Spool: spooled, Timeout: commitTimeout, Prepare: prepare, Metrics: a.meter, Log: c.Log, Limits: c.Limits,
+		Rejected: ingest.Rejection{Spool: spoolRejected, MaxBytes: c.Rejected.MaxBytes, Keep: c.Rejected.Keep},
+		Durable:  hub.Durable,
+		Keep:     erased.Keep,
 	})
 	a.onStop(writer.Close)
-	meter.Watch(writer.Queued, func() bool { return !writer.Away() }, spooled.Bytes, spooled.Since)
+	a.meter.Watch(writer.Queued, func() bool { return !writer.Away() }, spooled.Bytes, spooled.Since)
 
+	if !postgres.Pooled(checkPool) { // what a connection pooler accepts cannot be seen
+		a.background(ctx, func(ctx context.Context) {
+			a.watchConnections(ctx, checkPool, writePool, readPool, livePool, checkPool)
+		})
+	}
+	a.startAuth(ctx, c, checkPool)
 	mux := http.NewServeMux()
-	webhook.NewReceiver(writer, secret.NewSet(c.WebhookTokens), meter, c.Log, presence.Now).Register(mux)
-	api.Register(mux, api.Config{
-		History: history.NewReader(readPool, presence.Now), Tokens: secret.NewSet(c.APITokens), Version: c.Version, Log: c.Log,
-		Now: presence.Now, Ready: func(ctx context.Context) error {
-			if writer.Away() {
-				return errors.New("the database does not take events")
-			}
-			return readPool.Ping(ctx)
-		},
+	a.mux = mux
+	webhook.Register(mux, webhook.Config{
+		Writer: writer, Auth: a.Auth, Erased: erased.Erased, KeepUnknown: c.Rejected.KeepBodies, Metrics: a.meter, Log: c.Log, Now: c.Now,
 	})
-	mux.Handle("GET /metrics", meter.Handler())
+	a.Auth.Register(mux)
+	api.Register(mux, api.Config{
+		History: history.NewReader(readPool, c.Now), Erase: func(ctx context.Context, r erasure.Request) (erasure.Result, error) {
+			return erasure.Erase(ctx, writePool, r)
+		},
+		Live: hub, Streams: c.Streams, Auth: a.Auth, Version: c.Version, Log: c.Log,
+		Now: c.Now, Ready: (&readiness{writer: writer, pool: checkPool}).check,
+		Status: func() api.Status { return status(startedAt, a.meter, a.Auth, writer, spooled) },
+	})
+	mux.Handle("GET /metrics", a.Auth.RequireFromOutside(a.meter.Handler()))
 	mux.Handle("/metrics", problem.MethodNotAllowed(http.MethodGet))
+	web.Register(mux, web.Config{Version: c.Version, Demo: c.Demo})
 	mux.HandleFunc("/", problem.NotFound)
-	a.serve(listener, mux)
+	a.serve(listener, c, a.observe(secured(mux)), hub.Disconnect)
 	return a, nil
 }
 
-// Check refuses a configuration that would serve strangers without a secret.
-func (c Config) Check() error {
-	if !secret.NewSet(c.WebhookTokens).Empty() && !secret.NewSet(c.APITokens).Empty() {
-		return nil
+// Listen opens the port that c names, which [Start] then serves on. A caller that first has to start a database learns
+// from it at once whether the port is free.
+func Listen(c Config) (net.Listener, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	return net.Listen("tcp", c.Listen)
+}
+
+// Check refuses tokens that are blank: they would protect nothing.
+func (c Config) Check() error {
+	for _, token := range slices.Concat(c.WebhookTokens, c.APITokens) {
+		if strings.TrimSpace(token) == "" {
+			return errors.New("a token is blank")
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return fmt.Errorf("the address to listen on: %w", err)
 	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("refusing to listen on %s without secrets, since anybody could write and read there: "+
-		"set PRESENCELOG_WEBHOOK_TOKENS and PRESENCELOG_API_TOKENS, or listen on 127.0.0.1", c.Listen)
+	return nil
 }
 
-func (a *App) connect(ctx context.Context, database, purpose string, conns int32) (*pgxpool.Pool, error) {
-	pool, err := postgres.Connect(ctx, database, purpose, conns)
-	if err == nil {
-		a.onStop(pool.Close)
-	}
-	return pool, err
+// Public says whether others than this machine may reach the service.
+func (c Config) Public() bool {
+	host, _, _ := net.SplitHostPort(c.Listen)
+	ip := net.ParseIP(host)
+	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-// openSpool returns nil if there is to be no spool or there can be none.
-func (a *App) openSpool(c Config) *spool.Spool {
+// startAuth starts keeping the tokens current. Where others than this machine reach the service, nothing is open without one.
+func (a *App) startAuth(ctx context.Context, c Config, pool *pgxpool.Pool) {
+	a.Auth = auth.New(auth.Config{
+		Pool: pool, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,
+		Limits: c.AuthLimits, Proxies: c.Proxies,
+		Log: c.Log, Now: c.Now,
+	})
+	if err := a.Auth.Refresh(ctx); err != nil {
+		c.Log.Warn("reading tokens", "error", err)
+	}
+	a.background(ctx, a.Auth.Run)
+}
+
+// background runs work until the service stops.
+func (a *App) background(ctx context.Context, work func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { work(ctx) })
+	a.onStop(func() { cancel(); running.Wait() })
+}
+
+// openSpools returns nil for a spool that is not configured or cannot be opened. Rejected payloads have one of their own, so that
+// they take no room from events.
+func (a *App) openSpools(c Config) (events, rejected *spool.Spool) {
+	const without = "running without a spool: while the database is unavailable, events get a 503"
 	if c.SpoolDir == "" {
-		c.Log.Warn("there is no spool: while the database is away, events are refused with 503")
-		return nil
+		c.Log.Warn(without)
+		return nil, nil
 	}
-	s, err := spool.Open(c.SpoolDir, c.SpoolBytes, c.Log)
-	if err != nil {
-		c.Log.Warn("there is no spool: while the database is away, events are refused with 503", "error", err)
-		return nil
+	open := func(dir string, bytes int64, otherwise string) *spool.Spool {
+		s, err := spool.Open(dir, bytes, c.Log)
+		if err != nil {
+			c.Log.Warn(otherwise, "error", err)
+			return nil
+		}
+		a.onStop(func() { s.Close() })
+		return s
 	}
-	a.onStop(func() { s.Close() })
-	return s
+	if events = open(c.SpoolDir, c.SpoolBytes, without); events == nil {
+		return nil, nil
+	}
+	return events, open(c.SpoolDir+"-rejected", cmp.Or(c.Rejected.MaxBytes, c.SpoolBytes), "there is no spool for rejected payloads")
 }
 
-// startUpkeep keeps partitions ready for the events to come, deletes what is older than the settings say, and packs what
-// is left of the past. Should the first fail for long, the writer makes its own.
-func (a *App) startUpkeep(ctx context.Context, pool *pgxpool.Pool) {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			pause := upkeepPause
-			if err := postgres.MakePartitionsAhead(work, pool, presence.Now()); err != nil && work.Err() == nil {
-				a.log.Warn("making partitions ahead", "error", err)
-				pause = time.Minute
-			} else {
-				a.deleteOld(work, pool)
-				if err := postgres.PackPast(work, pool, presence.Now()); err != nil && work.Err() == nil {
-					a.log.Warn("packing past months", "error", err)
-				}
-			}
-			select {
-			case <-time.After(pause):
-			case <-work.Done():
-				return
+// maintain creates partitions in advance, applies the retention, and packs past months, until ctx ends. If creating partitions
+// fails for long, the writer creates those it needs.
+func (a *App) maintain(ctx context.Context, pool *pgxpool.Pool) {
+	for ctx.Err() == nil {
+		interval := maintenanceInterval
+		if err := postgres.MakePartitionsAhead(ctx, pool, a.now()); err != nil && ctx.Err() == nil {
+			a.log.Warn("creating partitions in advance", "error", err)
+			interval = time.Minute
+		} else {
+			a.deleteOld(ctx, pool)
+			if err := postgres.PackPast(ctx, pool, a.now()); err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
+				a.log.Warn("packing past months", "error", err)
 			}
 		}
-	}()
-	a.onStop(func() { cancel(); <-ended })
+		_ = presence.Sleep(ctx, interval)
+	}
 }
 
-// startRollups keeps the rollups current. While there is much to do, it leaves three quarters of the time to others.
-func (a *App) startRollups(ctx context.Context, pool *pgxpool.Pool) {
-	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			err := rollup.Run(work, pool, presence.Now, 3)
-			if err != nil && work.Err() == nil && !errors.Is(err, rollup.ErrBusy) && !postgres.IsAway(err) {
-				a.log.Warn("keeping the rollups current", "error", err)
-			}
-			select {
-			case <-time.After(rollupPause):
-			case <-work.Done():
-				return
-			}
+// refresh keeps the intervals current until ctx ends. While there is much to do, it leaves three quarters of the time to
+// others.
+func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
+	reader := history.NewReader(pool, a.now)
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := intervals.Refresh(ctx, pool, a.now, 3)
+		a.meter.IntervalRefresh(time.Since(began), err)
+		if behind, late, err := reader.Background(ctx); err == nil {
+			a.meter.IntervalStatus(behind, late)
 		}
-	}()
-	a.onStop(func() { cancel(); <-ended })
+		if err != nil && ctx.Err() == nil && !errors.Is(err, intervals.ErrBusy) && !postgres.IsAway(err) {
+			a.log.Warn("refreshing the intervals", "error", err)
+		}
+		_ = presence.Sleep(ctx, refreshInterval)
+	}
+}
+
+// completeIndexes keeps queries for what has just been received fast until ctx ends.
+func (a *App) completeIndexes(ctx context.Context, pool *pgxpool.Pool) {
+	for ctx.Err() == nil {
+		interval := indexInterval
+		if err := postgres.CompleteTimeIndexes(ctx, pool); err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+			a.log.Warn("completing the indexes by time", "error", err)
+			interval = time.Minute
+		}
+		_ = presence.Sleep(ctx, interval)
+	}
 }
 
 func (a *App) deleteOld(ctx context.Context, pool *pgxpool.Pool) {
-	gone, err := retention.Run(ctx, pool, presence.Now())
-	if !gone.Empty() {
-		events, rollups := gone.Totals()
-		a.log.Info("deleted what is older than the settings say",
-			"events", events, "partitions", gone.Partitions, "rollups", rollups, "quarantine", gone.Quarantine)
+	gone, err := retention.Run(ctx, pool, a.now())
+	events, stored := gone.Totals()
+	if !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
+		a.meter.RetentionRun(events, err)
 	}
-	if err != nil && !errors.Is(err, retention.ErrBusy) && ctx.Err() == nil {
-		a.log.Warn("deleting what is older than the settings say", "error", err)
+	if !gone.Empty() {
+		a.log.Info("applied the retention",
+			"events", events, "partitions", gone.Partitions, "intervals", stored)
+	}
+	if err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
+		a.log.Warn("applying the retention", "error", err)
 	}
 }
 
-func (a *App) serve(listener net.Listener, handler http.Handler) {
+// serve serves until Stop, which calls disconnect to end the responses that would go on.
+func (a *App) serve(listener net.Listener, c Config, handler http.Handler, disconnect func()) {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -236,29 +346,36 @@ func (a *App) serve(listener net.Listener, handler http.Handler) {
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		ConnState:         newClients(c).connState,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		serve := server.Serve
+		if c.TLS != nil {
+			server.TLSConfig = c.TLS
+			serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+		}
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- err
 		}
 	}()
 	a.onStop(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), drainBound)
+		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
+		disconnect()
 		if err := server.Shutdown(ctx); err != nil {
-			a.log.Warn("ending with requests under way", "error", err)
+			a.log.Warn("stopping with requests under way", "error", err)
 			server.Close()
 		}
 	})
 }
 
-// Failed gives the error if serving fails.
+// Failed returns a channel that receives the error if serving fails.
 func (a *App) Failed() <-chan error { return a.failed }
 
 func (a *App) onStop(f func()) { a.cleanups = append(a.cleanups, f) }
 
-// Stop answers the requests under way, writes what is queued and closes everything, last opened first.
+// Stop finishes the requests under way, writes what is queued and closes everything in reverse order.
 func (a *App) Stop() {
 	for len(a.cleanups) > 0 {
 		last := len(a.cleanups) - 1

@@ -30,7 +30,7 @@ type (
 
 // fourContacts is the example, which counts 35 s of typing, 10 s confirmed, and a visit of 420 s, 120 s confirmed, from
 // 10:00 on, and three more contacts: B records from 10:59:50 until it runs out after 25 s and is in the chat for 70 s, and
-// again for 10 s from 12:00 on; D types for 35 s from 10:00 on, all confirmed; of C nothing was heard but that it left.
+// again for 10 s from 12:00 on; D types for 35 s from 10:00 on, all confirmed; the only event of C is that it left.
 func fourContacts() string {
 	return example +
 		record("i", "B", "RECORDING", at("2026-10-01T10:59:50Z")) +
@@ -53,8 +53,10 @@ func TestComparing(t *testing.T) {
 	s := start(t)
 	s.load(t, fourContacts())
 	for name, test := range map[string]func(*testing.T, *service){
-		"compares contacts in the order asked": comparesContacts, "ranks contacts": ranksContacts, "sums up hours of the week": sumsUpHours,
-		"names what is wrong": namesWhatIsWrong,
+		"Compare":              testCompare,
+		"Top":                  testTop,
+		"Heatmap":              testHeatmap,
+		"CompareBadParameters": testCompareBadParameters,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -63,7 +65,7 @@ func TestComparing(t *testing.T) {
 	}
 }
 
-func comparesContacts(t *testing.T, s *service) {
+func testCompare(t *testing.T, s *service) {
 	var got comparison
 	s.get(t, ofInstance+"/compare?phone=B&phone=5544999999999&phone=C&phone=B&"+firstOfOctober, &got)
 	if !got.From.Equal(at("2026-10-01T00:00:00Z")) || !got.To.Equal(at("2026-10-02T00:00:00Z")) {
@@ -94,7 +96,7 @@ func comparesContacts(t *testing.T, s *service) {
 	}
 }
 
-func ranksContacts(t *testing.T, s *service) {
+func testTop(t *testing.T, s *service) {
 	const a = "5544999999999"
 	for _, test := range []struct {
 		query string
@@ -132,7 +134,7 @@ func ranksContacts(t *testing.T, s *service) {
 	}
 }
 
-func sumsUpHours(t *testing.T, s *service) {
+func testHeatmap(t *testing.T, s *service) {
 	for _, test := range []struct {
 		query string
 		want  string // weekday, hour, count, seconds and confirmed ones of all cells that are not 0
@@ -195,7 +197,7 @@ func TestHoursOfTheWeekFollowTheClockOnTheWall(t *testing.T) {
 	hot(t, "forward", got, "7 1 h: 1, 60 s, 60 s; 7 3 h: 0, 60 s, 60 s")
 }
 
-func namesWhatIsWrong(t *testing.T, s *service) {
+func testCompareBadParameters(t *testing.T, s *service) {
 	two := "/compare?phone=B&phone=D&"
 	for _, test := range [][2]string{
 		{"/compare", "query.phone"}, {"/compare?phone=B", "query.phone"},
@@ -209,7 +211,7 @@ func namesWhatIsWrong(t *testing.T, s *service) {
 	} {
 		refusedFor(t, s.do(t, request(t, http.MethodGet, s.url+ofInstance+test[0], nil)), http.StatusUnprocessableEntity, test[1])
 	}
-	for _, phone := range []string{"x", "E", "B,D", "\xff", "<é>"} {
+	for _, phone := range []string{"x", "E", "B;D", "\xff", "<é>"} {
 		p := refused(t, s.do(t, request(t, http.MethodGet, s.url+ofInstance+"/compare?phone=B&phone="+url.QueryEscape(phone), nil)), http.StatusNotFound)
 		if !strings.Contains(p.Detail, fmt.Sprintf("%q", phone)) {
 			t.Errorf("%q: %s", phone, p.Detail)

@@ -23,11 +23,15 @@ func TestReading(t *testing.T) {
 	s := start(t)
 	s.load(t, example)
 	for name, test := range map[string]func(*testing.T, *service){
-		"gives the spans of the example": givesTheSpansOfTheExample, "adds up buckets to the total": addsUpBucketsToTheTotal,
-		"cuts stretches at the bounds of buckets": cutsStretchesAtTheBoundsOfBuckets, "names bad parameters": namesBadParameters,
-		"gives a thousand buckets": givesAThousandBuckets, "takes moments of any offset": takesMomentsOfAnyOffset,
-		"finds no unknown contact or instance": findsNoUnknownContactOrInstance,
-		"gives the example as text":            givesTheExampleAsText, "chooses the form by format and Accept": choosesTheFormByFormatAndAccept,
+		"TimelineOfExample":        testTimelineOfExample,
+		"BucketsAddUpToTotal":      testBucketsAddUpToTotal,
+		"IntervalsAreCutAtBuckets": testIntervalsAreCutAtBuckets,
+		"BadParameters":            testBadParameters,
+		"ThousandBuckets":          testThousandBuckets,
+		"MomentsOfAnyOffset":       testMomentsOfAnyOffset,
+		"UnknownContactOrInstance": testUnknownContactOrInstance,
+		"ExampleAsCSV":             testExampleAsCSV,
+		"FormatAndAccept":          testFormatAndAccept,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +40,7 @@ func TestReading(t *testing.T) {
 	}
 }
 
-func givesTheSpansOfTheExample(t *testing.T, s *service) {
+func testTimelineOfExample(t *testing.T, s *service) {
 	path := contactPath("i", "5544999999999")
 	want := []presence.Span{
 		{Status: presence.Composing, Start: at("2026-10-01T10:00:00Z"), End: new(at("2026-10-01T10:00:35Z")), Seconds: 35, ConfirmedSeconds: 10, Events: 2, EndedBy: presence.ByTimeout},
@@ -86,7 +90,7 @@ func flat(s presence.Span) string {
 		s.Seconds, s.ConfirmedSeconds, s.Events, s.EndedBy)
 }
 
-func addsUpBucketsToTheTotal(t *testing.T, s *service) {
+func testBucketsAddUpToTotal(t *testing.T, s *service) {
 	one := func(seconds, confirmed float64) presence.Durations {
 		return presence.Durations{Count: 1, Seconds: seconds, ConfirmedSeconds: confirmed, MeanSeconds: &seconds,
 			MedianSeconds: &seconds, P90Seconds: &seconds, MaxSeconds: &seconds}
@@ -125,7 +129,7 @@ func addsUpBucketsToTheTotal(t *testing.T, s *service) {
 	}
 }
 
-func cutsStretchesAtTheBoundsOfBuckets(t *testing.T, s *service) {
+func testIntervalsAreCutAtBuckets(t *testing.T, s *service) {
 	var got durations
 	s.get(t, contactPath("i", "5544999999999")+"/durations?bucket=hour&from=2026-10-01T10:00:20Z&to=2026-10-01T11:00:00.5Z", &got)
 	nothing := presence.Durations{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -23,7 +24,7 @@ func connect(t *testing.T, config *pgx.ConnConfig) (*pgx.Conn, error) {
 	return conn, err
 }
 
-// acknowledged collects the ids that the receiver answered, by contact.
+// acknowledged collects the ids that the receiver returned, by contact.
 type acknowledged struct {
 	sync.Mutex
 	ids map[string][]string
@@ -36,6 +37,7 @@ func (a *acknowledged) send(t *testing.T, s *service, instance, phone, status st
 	if err != nil {
 		return false, err
 	}
+	req.Header.Set("Content-Type", "application/json")
 	res, err := s.client.Do(req)
 	if err != nil {
 		return false, err
@@ -88,7 +90,7 @@ func (a *acknowledged) kept(t *testing.T, s *service) (stored int) {
 	return stored
 }
 
-func TestWhatIsAcknowledgedUnderLoadIsStoredOnce(t *testing.T) {
+func TestAcknowledgedEventsAreStoredOnceUnderLoad(t *testing.T) {
 	t.Parallel()
 	const senders, each, instances, phones = 64, 200, 3, 40
 	s := start(t)
@@ -113,7 +115,7 @@ func TestWhatIsAcknowledgedUnderLoadIsStoredOnce(t *testing.T) {
 	}
 }
 
-func TestStoppingLosesNothingThatWasAcknowledged(t *testing.T) {
+func TestStopLosesNoAcknowledgedEvent(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	got := acknowledged{ids: map[string][]string{}}
@@ -126,17 +128,17 @@ func TestStoppingLosesNothingThatWasAcknowledged(t *testing.T) {
 					return // the service has gone
 				}
 				if !ok {
-					t.Error("a request was answered, but not acknowledged")
+					t.Error("a request got a response, but was not acknowledged")
 					return
 				}
 			}
 		})
 	}
-	eventually(t, "events flow", func() bool { return got.n.Load() > 500 })
+	pgtest.Eventually(t, "events flow", func() bool { return got.n.Load() > 500 })
 	s.Stop()
 	wg.Wait()
 	if _, err := s.client.Get(s.url + "/healthz"); err == nil {
-		t.Error("a stopped service answers")
+		t.Error("a stopped service responds")
 	}
 	// Another service on the same database has it all.
 	again := startOn(t, s)

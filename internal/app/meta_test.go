@@ -9,7 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
 func TestOpenAPIDescribesEveryRoute(t *testing.T) {
@@ -30,6 +31,7 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		"/v1/instances/{instanceId}/contacts/{phone}/durations", "/v1/instances/{instanceId}/contacts/{phone}/events",
 		"/v1/instances/{instanceId}/contacts/{phone}/timeline", "/v1/instances/{instanceId}/durations",
 		"/v1/instances/{instanceId}/compare", "/v1/instances/{instanceId}/heatmap", "/v1/instances/{instanceId}/top",
+		"/v1/now", "/v1/status", "/v1/instances/{instanceId}/contacts/{phone}/lanes",
 	}
 	for _, path := range want {
 		if paths[path] == nil {
@@ -84,12 +86,13 @@ func described(t *testing.T, name, path string, op map[string]any) {
 			params[p["name"].(string)] = true
 		}
 	}
-	// All but a single contact is a list, and comes in every form.
-	if isList := !strings.HasSuffix(path, "{phone}"); strings.HasPrefix(path, "/v1") {
+	// All but these are lists, and come in every form.
+	single := regexp.MustCompile(`\{phone\}$|/lanes$|/v1/status$|/wait$`)
+	if isList := !single.MatchString(path); strings.HasPrefix(path, "/v1") && path != "/v1/live" {
 		hasFormat := slices.ContainsFunc(list, func(p any) bool { return p.(map[string]any)["name"] == "format" })
 		ok := resolve(op, "#/responses/200/content").(map[string]any)
 		if hasFormat != isList || (ok["text/csv"] != nil) != isList || (ok["application/x-ndjson"] != nil) != isList || ok["application/json"] == nil {
-			t.Errorf("%s: the forms of its answer are %v", name, ok)
+			t.Errorf("%s: the formats of its response are %v", name, ok)
 		}
 	}
 	inPath := map[string]bool{}
@@ -101,17 +104,20 @@ func described(t *testing.T, name, path string, op map[string]any) {
 	}
 	responses := op["responses"].(map[string]any)
 	if responses["200"] == nil {
-		t.Errorf("%s has no answer 200", name)
+		t.Errorf("%s has no response 200", name)
 	}
 	for status, r := range responses {
 		r := r.(map[string]any)
 		content, _ := r["content"].(map[string]any)
 		media := "application/problem+json"
-		if status == "200" {
+		switch {
+		case status == "200" && path == "/v1/live":
+			media = "text/event-stream"
+		case status == "200":
 			media = "application/json"
 		}
 		if r["description"] == "" || content[media] == nil && strings.HasPrefix(path, "/v1") {
-			t.Errorf("%s: the answer %s is %v", name, status, r)
+			t.Errorf("%s: the response %s is %v", name, status, r)
 		}
 	}
 }
@@ -128,8 +134,8 @@ func resolve(doc map[string]any, ref string) any {
 	return v
 }
 
-// TestAnswersAreWhatOpenAPISays compares the members of real answers with those of the schemas.
-func TestAnswersAreWhatOpenAPISays(t *testing.T) {
+// TestResponsesMatchOpenAPI compares the members of real responses with those of the schemas.
+func TestResponsesMatchOpenAPI(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.load(t, example)
@@ -155,6 +161,10 @@ func TestAnswersAreWhatOpenAPISays(t *testing.T) {
 		"/v1/instances/{instanceId}/compare":                    {from + "&phone=5544999999999&phone=5544999999999", "phone=1"},
 		"/v1/instances/{instanceId}/heatmap":                    {from, "measure=x"},
 		"/v1/instances/{instanceId}/top":                        {from, "by=x"},
+		"/v1/instances/{instanceId}/contacts/{phone}/lanes":     {from, "columns=0"},
+		"/v1/instances/{instanceId}/contacts/{phone}/wait":      {"timeout=1ms", "until=x"},
+		"/v1/now":    {"", "sort=x"},
+		"/v1/status": {"", ""},
 	} {
 		real := strings.NewReplacer("{instanceId}", "i", "{phone}", "5544999999999").Replace(path)
 		for i, status := range []string{"200", "422"} {
@@ -244,14 +254,14 @@ func TestReadinessFollowsTheDatabase(t *testing.T) {
 	s.postID(t, body("i", "p", "COMPOSING"))
 
 	away(t, s, true)
-	eventually(t, "readyz tells that the database is away", func() bool { return get("/readyz").StatusCode == http.StatusServiceUnavailable })
+	pgtest.Eventually(t, "readyz tells that the database is unavailable", func() bool { return get("/readyz").StatusCode == http.StatusServiceUnavailable })
 	a := get("/readyz")
 	refused(t, a, http.StatusServiceUnavailable)
 	if a.Header.Get("Retry-After") == "" {
 		t.Error("readyz does not say when to ask again")
 	}
 	if !ok("/healthz") {
-		t.Error("healthz fails when only the database is away")
+		t.Error("healthz fails when only the database is unavailable")
 	}
 	for _, path := range []string{"/v1/instances", "/v1/instances/i/contacts/p"} {
 		refused(t, get(path), http.StatusServiceUnavailable)
@@ -263,8 +273,8 @@ func TestReadinessFollowsTheDatabase(t *testing.T) {
 	}
 
 	away(t, s, false)
-	eventually(t, "readyz tells that the database is back", func() bool { return ok("/readyz") })
-	eventually(t, "events are stored again", func() bool { return s.post(t, body("i", "p", "PAUSED")).StatusCode == http.StatusOK })
+	pgtest.Eventually(t, "readyz tells that the database is back", func() bool { return ok("/readyz") })
+	pgtest.Eventually(t, "events are stored again", func() bool { return s.post(t, body("i", "p", "PAUSED")).StatusCode == http.StatusOK })
 }
 
 // away makes the service's database refuse everybody, or lets them in again.
@@ -287,11 +297,21 @@ func away(t *testing.T, s *service, away bool) {
 	}
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
+// Connections that are open say nothing of new ones: after an upgrade below the running server, those load nothing.
+func TestReadinessIncludesWhatMaintenanceNeeds(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	ready := func() int { return s.do(t, request(t, http.MethodGet, s.url+"/readyz", nil)).StatusCode }
+	if got := ready(); got != http.StatusOK {
+		t.Fatalf("at first: %d", got)
 	}
+	if _, err := s.pool.Exec(t.Context(), "ALTER EXTENSION plpgsql DROP LANGUAGE plpgsql; ALTER LANGUAGE plpgsql RENAME TO gone"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "it is not ready", func() bool { return ready() == http.StatusServiceUnavailable })
+	s.postID(t, body("i", "p", "COMPOSING")) // events go on
+	if _, err := s.pool.Exec(t.Context(), "ALTER LANGUAGE gone RENAME TO plpgsql"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "it is ready again", func() bool { return ready() == http.StatusOK })
 }

@@ -10,14 +10,20 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 func jsonInto(a answer, v any) error { return json.Unmarshal(a.body, v) }
 
-// TestPagesMakeUpTheWholeList reads every list in pages of one to three and at once.
-func TestPagesMakeUpTheWholeList(t *testing.T) {
+// TestPagesCoverTheWholeList reads every list in pages of one to three and at once.
+func TestPagesCoverTheWholeList(t *testing.T) {
 	t.Parallel()
 	s := start(t)
+	for _, timeout := range []string{"typing_timeout", "recording_timeout"} { // nothing runs out while the pages are read
+		if err := settings.Set(t.Context(), s.pool, "", timeout, "24h"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var lines strings.Builder
 	first := presence.Now().Add(-10 * time.Hour)
 	statuses := presence.Statuses()

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/base64"
+	"encoding/csv"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,7 +17,7 @@ const (
 	ofContact  = ofInstance + "/contacts/5544999999999"
 )
 
-func namesBadParameters(t *testing.T, s *service) {
+func testBadParameters(t *testing.T, s *service) {
 	s.load(t, record("i", "5544999999998", "AVAILABLE", at("2025-10-01T10:00:00Z")))
 	// A cursor of each list.
 	next := func(path string) string {
@@ -77,9 +78,11 @@ func namesBadParameters(t *testing.T, s *service) {
 			c{path, "from=2026-10-02T00:00:00Z&to=2026-10-01T00:00:00Z", "query.from"},
 			c{path, "from=2026-10-01T00:00:00.0000009Z&to=2026-10-01T00:00:00Z", "query.from"}, // the same microsecond
 			c{path, "from=2999-01-01T00:00:00Z", "query.from"},
+			c{path, "from=2026-10-01&last=1d", "query.last"},
+			c{path, "last=0s", "query.last"}, c{path, "last=-1d", "query.last"}, c{path, "last=7", "query.last"}, c{path, "last=99999w", "query.last"},
 		)
 		for _, moment := range []string{
-			"yesterday", "2026-10-01", "2026-10-01T00:00:00", "1790812800", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
+			"yesterday", "2026-02-30", "2026-10-1", "20261001", "0000-12-31", "2026-10-01T00:00:00", "1790812800", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z",
 			"2026-10-01T24:00:00Z", "2026-10-01T00:00:60Z", "0000-12-31T23:59:59Z", "9999-12-31T23:59:59-00:01", "10000-01-01T00:00:00Z",
 			"infinity", "now()", "%00", "2026-10-01T00:00:00+99:00",
 		} {
@@ -104,7 +107,7 @@ func namesBadParameters(t *testing.T, s *service) {
 	}
 }
 
-func givesAThousandBuckets(t *testing.T, s *service) {
+func testThousandBuckets(t *testing.T, s *service) {
 	for _, path := range []string{ofContact, ofInstance} {
 		var d durations
 		s.get(t, path+"/durations?bucket=hour&from=2026-09-01T00:00:00Z&to=2026-10-12T16:00:00Z", &d)
@@ -115,7 +118,7 @@ func givesAThousandBuckets(t *testing.T, s *service) {
 	}
 }
 
-func findsNoUnknownContactOrInstance(t *testing.T, s *service) {
+func testUnknownContactOrInstance(t *testing.T, s *service) {
 	long := strings.Repeat("9", 129)
 	for _, path := range []string{
 		contactPath("i", "x"), contactPath("I", "5544999999999"), contactPath("x", "5544999999999"), contactPath("i", " 5544999999999"),
@@ -146,7 +149,7 @@ func notFound(t *testing.T, s *service, path string) {
 	refused(t, a, http.StatusNotFound)
 }
 
-func TestTheRangeIsTheLast24HoursByDefault(t *testing.T) {
+func TestRangeDefaultsToLast24Hours(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	now := presence.Now()
@@ -180,7 +183,7 @@ func TestTheRangeIsTheLast24HoursByDefault(t *testing.T) {
 	}
 }
 
-func takesMomentsOfAnyOffset(t *testing.T, s *service) {
+func testMomentsOfAnyOffset(t *testing.T, s *service) {
 	for _, query := range []string{
 		"from=2026-10-01T10:00:00Z&to=2026-10-01T10:01:00Z",
 		"from=2026-10-01T07:00:00-03:00&to=2026-10-01T07:01:00-03:00",
@@ -200,5 +203,66 @@ func takesMomentsOfAnyOffset(t *testing.T, s *service) {
 	s.get(t, ofContact+"/durations?from=2026-10-01T15:30:00+05:30&to=2026-10-01T15:31:00+05:30&tz=Asia/Kolkata&bucket=hour", &got)
 	if !got.From.Equal(at("2026-10-01T10:00:00Z")) || got.From.Location() != time.UTC || got.TZ != "Asia/Kolkata" {
 		t.Errorf("durations of %s in %s, want UTC", got.From, got.TZ)
+	}
+}
+
+// Whoever gives a parameter expects it to count.
+func TestUnknownAndRepeatedParametersAreRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.load(t, record("i", "5544999999999", "AVAILABLE", at("2026-10-01T10:00:00Z"))+record("i", "1", "AVAILABLE", at("2026-10-01T10:00:00Z")))
+	for query, location := range map[string]string{
+		"/v1/instances?limt=1": "query.limt", "/v1/instances?limit=1&limit=2": "query.limit", "/v1/instances?": "",
+		ofInstance + "/contacts?Status=COMPOSING": "query.Status", ofInstance + "/contacts?search=1&search=2": "query.search",
+		ofContact + "/timeline?from=2026-10-01T10:00:00Z&from=2026-10-01T11:00:00Z": "query.from",
+		ofContact + "?now=1": "query.now", ofContact + "/events?order=asc&order=asc": "query.order",
+		ofInstance + "/top?%1b[2J=1": "query.\x1b[2J", ofInstance + "/top?%zz": "query", ofInstance + "/top?a;b": "query", ofInstance + "/top?=1": "query",
+		ofInstance + "/top?" + strings.Repeat("x", 5000): "query." + strings.Repeat("x", 40) + "…",
+		ofInstance + "/heatmap?token=secret":             "query.token",
+	} {
+		a := s.do(t, request(t, http.MethodGet, s.url+query, nil))
+		if location == "" {
+			if a.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s", query, a.Status)
+			}
+			continue
+		}
+		if p := refused(t, a, http.StatusUnprocessableEntity); len(p.Errors) != 1 || p.Errors[0].Location != location {
+			t.Errorf("%s: %s", query, a.body)
+		}
+	}
+	// A list takes commas and repetition alike.
+	for query, want := range map[string]int{
+		"/contacts?status=COMPOSING&status=UNAVAILABLE": 2, "/contacts?status=COMPOSING,UNAVAILABLE": 2, "/contacts?status=COMPOSING&status=PAUSED": 0,
+		"/contacts?status=COMPOSING&status=PAUSED,UNAVAILABLE": 2,
+		"/compare?phone=1&phone=5544999999999":                 2, "/compare?phone=1,5544999999999": 2, "/compare?phone=1,5544999999999&phone=1": 3,
+	} {
+		var got struct{ Contacts []any }
+		if a := s.do(t, request(t, http.MethodGet, s.url+ofInstance+query, nil)); jsonInto(a, &got) != nil || len(got.Contacts) != want {
+			t.Errorf("%s: %s, want %d", query, a.body, want)
+		}
+	}
+}
+
+// A phone that is a formula must not run when somebody opens the CSV.
+func TestCSVHoldsNoFormulas(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	phones := []string{"=1+1", "+5544", "-1", "@SUM(A1)", "\t=1", "\r=1", "5544", "a=1"}
+	for _, phone := range phones {
+		s.postID(t, body("i", phone, "COMPOSING"))
+	}
+	a := s.do(t, request(t, http.MethodGet, s.url+ofInstance+"/contacts?format=csv", nil))
+	rows, err := csv.NewReader(strings.NewReader(string(a.body))).ReadAll()
+	if err != nil || len(rows) != len(phones)+1 {
+		t.Fatalf("%v in %s", err, a.body)
+	}
+	for _, row := range rows[1:] {
+		if strings.ContainsAny(row[0][:1], "=+-@\t\r") {
+			t.Errorf("a cell is %q", row[0])
+		}
+	}
+	if !strings.Contains(string(a.body), "\n5544,") || !strings.Contains(string(a.body), "'+5544,") {
+		t.Errorf("%s", a.body)
 	}
 }

@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -25,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// service is a running presencelog with a database of its own.
+// service is a running presencelog with its own database.
 type service struct {
 	*app.App
 	url      string
@@ -34,11 +35,11 @@ type service struct {
 	client   *http.Client
 }
 
-// start starts a service, by default one that asks for no tokens.
+// start starts a service, by default one that needs no tokens.
 func start(t testing.TB, change ...func(*app.Config)) *service {
 	t.Helper()
 	config := app.Config{
-		Listen: "127.0.0.1:0", Database: pgtest.URL(t), Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Listen: "127.0.0.1:0", Database: pgtest.URL(t), Version: "v1.2.3", Streams: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, f := range change {
 		f(&config)
@@ -90,15 +91,16 @@ func request(t testing.TB, method, address string, body io.Reader) *http.Request
 	if err != nil {
 		t.Fatal(err)
 	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	return req
 }
 
 // post sends a body to the receiver.
 func (s *service) post(t testing.TB, body string) answer {
 	t.Helper()
-	req := request(t, http.MethodPost, s.url+"/webhooks/zapi", strings.NewReader(body))
-	req.Header.Set("Content-Type", "application/json")
-	return s.do(t, req)
+	return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi", strings.NewReader(body)))
 }
 
 // postID sends a body that the receiver is to store and returns the event's id.
@@ -133,7 +135,7 @@ func (s *service) get(t testing.TB, path string, v any) {
 	}
 }
 
-// refused reads an answer that is a problem with the given status. It must say what is wrong, and nothing of the insides.
+// refused reads a response that is a problem with the given status. It must say what is wrong, and no internals.
 func refused(t testing.TB, a answer, status int) problem.Problem {
 	t.Helper()
 	var p problem.Problem
@@ -165,11 +167,28 @@ func refusedFor(t testing.TB, a answer, status int, location string) {
 	}
 }
 
+// liveClients returns how many streams and waits the metrics count.
+func (s *service) liveClients(t testing.TB) int {
+	t.Helper()
+	return s.metric(t, "presencelog_live_clients")
+}
+
+// metric returns the value of a metric without labels.
+func (s *service) metric(t testing.TB, name string) (n int) {
+	t.Helper()
+	text := string(s.do(t, request(t, http.MethodGet, s.url+"/metrics", nil)).body)
+	_, after, _ := strings.Cut(text, "\n"+name+" ")
+	if _, err := fmt.Sscan(after, &n); err != nil {
+		t.Fatalf("the metrics have no %s: %v", name, err)
+	}
+	return n
+}
+
 // load imports lines of NDJSON.
 func (s *service) load(t testing.TB, lines string) {
 	t.Helper()
-	broken := func(line int64, reason error) { t.Errorf("line %d: %v", line, reason) }
-	if _, err := archive.Import(t.Context(), s.pool, strings.NewReader(lines), broken, nil); err != nil {
+	invalid := func(line int64, reason error) { t.Errorf("line %d: %v", line, reason) }
+	if _, err := archive.Import(t.Context(), s.pool, strings.NewReader(lines), invalid, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -202,7 +221,7 @@ func at(s string) time.Time {
 	return t
 }
 
-// The answers, as clients read them.
+// The responses, as clients read them.
 type (
 	timeline struct {
 		Spans      []presence.Span

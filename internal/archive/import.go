@@ -1,5 +1,5 @@
-// Package archive carries history in and out of the database as NDJSON: one event a line, the body as the gateway sent it
-// with receivedAt added.
+// Package archive imports and exports history as NDJSON: one event per line, the body as the gateway sent it with receivedAt
+// added. An import passes through package ingest, as webhooks do. It also exports events and intervals as Parquet.
 package archive
 
 import (
@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/postgres"
@@ -19,60 +21,90 @@ import (
 )
 
 const (
-	chunkEvents = 50_000  // many of each contact, so that they lie together on disk
+	chunkEvents = 50_000  // enough that those of a contact lie together on disk
 	maxLine     = 1 << 20 // bytes
 	packAfter   = 100_000 // events added
+
+	// maxAhead is how far in the future an event may be: the receiver's clock may have been ahead. An event of a later time
+	// would stand as the contact's last one until then.
+	maxAhead = 5 * time.Minute
 )
 
-// Imported counts what became of the lines of an import.
+// Imported counts the lines of an import by their result.
 type Imported struct {
-	Added   int64 // events that are new
-	Present int64 // events that were there
-	Ignored int64 // callbacks of other types
-	Broken  int64 // lines that could not be read
+	Added      int64 // new events
+	Duplicates int64 // events that were stored before
+	Ignored    int64 // callbacks of types that are ignored
+	Invalid    int64 // lines that are no event
+	Erased     int64 // events of contacts that were erased since, or are blocked
 }
 
-// Import stores the events of an NDJSON stream. A line that cannot be read is given to broken, with its number from 1 and
-// the reason, and left out; the rest goes on. What was stored before an error stays, and the same stream can be imported
-// again: nothing is stored twice. progress, if not nil, is called with the bytes read so far.
+// Text returns r without the byte order mark that programs on Windows put before text. The error says that r is no text in
+// UTF-8, once instead of for each line.
+func Text(r io.Reader) (io.Reader, error) {
+	text := bufio.NewReader(r)
+	start, _ := text.Peek(3) // an error comes again when it is read
+	switch {
+	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
+		_, err := text.Discard(3)
+		return text, err
+	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
+		return nil, errors.New("the input is UTF-16; it must be UTF-8")
+	case bytes.HasPrefix(start, []byte("\x1f\x8b")):
+		return nil, errors.New("the input is compressed; decompress it first, for example: gunzip -c FILE | presencelog import")
+	}
+	return text, nil
+}
+
+// Import stores the events of an NDJSON stream. It skips invalid lines, and calls invalid with their number, from 1, and the
+// reason. Events stored before an error stay stored; importing the same stream again skips them as duplicates. progress, if
+// not nil, is called with the number of bytes read so far.
 func Import(
-	ctx context.Context, pool *pgxpool.Pool, r io.Reader, broken func(line int64, reason error), progress func(int64),
+	ctx context.Context, pool *pgxpool.Pool, r io.Reader, invalid func(line int64, reason error), progress func(int64),
 ) (Imported, error) {
 	var count Imported
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
-	// One goroutine reads and arranges the next chunk while the other stores the last one.
-	chunks := make(chan ingest.Arranged)
+	// One goroutine reads and orders the next chunk while the other stores the last one.
+	chunks := make(chan ingest.Ordered)
 	stored := make(chan error, 1)
 	go func() {
 		store := ingest.NewStore(pool)
 		var err error
 		for chunk := range chunks {
 			var added int64
-			if added, err = store.MergeArranged(ctx, chunk); err != nil {
+			if added, err = store.MergeOrdered(ctx, chunk); err != nil {
 				cancel(err)
 				break
 			}
 			count.Added += added
-			count.Present += int64(len(chunk.Events)) - added
+			count.Duplicates += int64(len(chunk.Events)) - added
 		}
 		stored <- err
 	}()
 
-	d := decoder{r: bufio.NewReaderSize(r, maxLine), broken: broken, count: &count}
+	d := decoder{r: bufio.NewReaderSize(r, maxLine), invalid: invalid, count: &count}
+	erased := erasure.NewList(pool)
 	var readErr error
 	for readErr == nil {
 		var chunk []presence.Event
 		chunk, readErr = d.chunk()
 		if len(chunk) > 0 {
-			arranged, err := ingest.Arrange(chunk)
+			read := len(chunk)
+			var err error
+			if chunk, err = erased.Keep(ctx, chunk); err != nil {
+				readErr = err
+				break
+			}
+			count.Erased += int64(read - len(chunk))
+			ordered, err := ingest.AssignSequence(chunk)
 			if err != nil {
 				readErr = err
 				break
 			}
 			select {
-			case chunks <- arranged:
+			case chunks <- ordered:
 			case <-ctx.Done():
 				readErr = context.Cause(ctx)
 			}
@@ -91,8 +123,8 @@ func Import(
 	return count, nil
 }
 
-// Pack packs the partitions of events if an import has added many: rows that came out of the order of their contacts and
-// of time take more room than they need.
+// Pack packs the partitions of events after an import that added many: rows that are not in the order of contacts and time
+// take more space than they need.
 func (i Imported) Pack(ctx context.Context, pool *pgxpool.Pool) error {
 	if i.Added < packAfter {
 		return nil
@@ -101,15 +133,15 @@ func (i Imported) Pack(ctx context.Context, pool *pgxpool.Pool) error {
 }
 
 type decoder struct {
-	r      *bufio.Reader
-	broken func(int64, error)
-	count  *Imported
-	line   int64
-	bytes  int64
-	ahead  *presence.Event // read, but left for the next chunk
+	r       *bufio.Reader
+	invalid func(int64, error)
+	count   *Imported
+	line    int64
+	bytes   int64
+	ahead   *presence.Event // read, but part of the next chunk
 }
 
-// chunk reads about chunkEvents events. It never ends between two with the same receivedAt, since their order counts.
+// chunk reads about chunkEvents events. Events with the same receivedAt stay in one chunk, since their order counts.
 func (d *decoder) chunk() ([]presence.Event, error) {
 	events := make([]presence.Event, 0, chunkEvents+1)
 	if d.ahead != nil {
@@ -151,15 +183,19 @@ func (d *decoder) next() (presence.Event, error) {
 			continue
 		}
 		e, err := decodeLine(line, tooLong)
-		var ignored *gateway.IgnoredError
+		if latest := presence.Now().Add(maxAhead); err == nil && e.ReceivedAt.After(latest) {
+			err = &gateway.FieldError{Field: "receivedAt", Reason: fmt.Sprintf("is %s, in the future; it must be %s at the latest",
+				e.ReceivedAt.Format(time.RFC3339Nano), latest.Format(time.RFC3339))}
+		}
+		_, ignored := errors.AsType[*gateway.IgnoredError](err)
 		switch {
 		case err == nil:
 			return e, nil
-		case errors.As(err, &ignored):
+		case ignored:
 			d.count.Ignored++
 		default:
-			d.count.Broken++
-			d.broken(d.line, err)
+			d.count.Invalid++
+			d.invalid(d.line, err)
 		}
 	}
 }
@@ -168,5 +204,9 @@ func decodeLine(line []byte, tooLong bool) (presence.Event, error) {
 	if tooLong {
 		return presence.Event{}, fmt.Errorf("the line is longer than %d bytes", maxLine)
 	}
-	return gateway.DecodeRecord(line)
+	e, err := gateway.DecodeRecord(line)
+	if err == nil && isPseudonym(e.Phone) {
+		err = &gateway.FieldError{Field: "phone", Reason: "is a pseudonym; an export with pseudonyms cannot be imported"}
+	}
+	return e, err
 }

@@ -2,25 +2,23 @@ package bench
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 
-	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
-
+	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/secret"
 )
 
-// naiveConns is the pool of the naive service: with it, it is fastest.
+// naiveConns is the size of the pool with which the naive service is fastest.
 const naiveConns = 64
 
-// naiveSchema is what one would write on the first evening.
+// naiveSchema is the obvious schema.
 const naiveSchema = `
 CREATE TABLE IF NOT EXISTS naive_events (
     instance text NOT NULL,
@@ -34,8 +32,8 @@ CREATE INDEX IF NOT EXISTS naive_events_at ON naive_events (instance, phone, rec
 
 const naiveInsert = `INSERT INTO naive_events (instance, phone, status, last_seen, received_at, extra) VALUES ($1, $2, $3, $4, $5, $6)`
 
-// ServeBaseline serves a baseline on listen until ctx ends. The token is the webhook's; the naive one keeps its table in
-// the database, which the other does not need.
+// ServeBaseline serves a baseline on listen until ctx ends. The token is the webhook token. Only the naive one uses
+// the database.
 func ServeBaseline(ctx context.Context, kind Kind, listen, database, token string) error {
 	store := func(context.Context, *presence.Event) error { return nil }
 	switch kind {
@@ -47,9 +45,12 @@ func ServeBaseline(ctx context.Context, kind Kind, listen, database, token strin
 		}
 		defer pool.Close()
 		if _, err := pool.Exec(ctx, naiveSchema); err != nil {
-			return fmt.Errorf("make the naive table: %w", err)
+			return fmt.Errorf("create the naive table: %w", err)
 		}
-		store = func(ctx context.Context, e *presence.Event) error { return insert(ctx, pool, e) }
+		store = func(ctx context.Context, e *presence.Event) error {
+			_, err := pool.Exec(ctx, naiveInsert, e.InstanceID, e.Phone, e.Status.String(), e.LastSeen, db.Time(e.ReceivedAt), e.Extra)
+			return err
+		}
 	default:
 		return fmt.Errorf("%q is not a baseline", kind)
 	}
@@ -57,7 +58,7 @@ func ServeBaseline(ctx context.Context, kind Kind, listen, database, token strin
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: baseline(secret.NewSet([]string{token}), store)}
+	server := &http.Server{Handler: baseline(token, store)}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -65,11 +66,11 @@ func ServeBaseline(ctx context.Context, kind Kind, listen, database, token strin
 	return nil
 }
 
-// baseline does what any receiver has to do: let in, read, decode, store in some way, answer.
-func baseline(tokens secret.Set, store func(context.Context, *presence.Event) error) http.Handler {
+// baseline does what every receiver must do: authorize, read, decode, store in some way, respond.
+func baseline(token string, store func(context.Context, *presence.Event) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := presence.Now()
-		if !tokens.Empty() && !tokens.Has(r.Header.Get("Z-Api-Token")) {
+		if token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(r.Header.Get("Z-Api-Token"))) == 0 {
 			http.Error(w, "the token is wrong", http.StatusUnauthorized)
 			return
 		}
@@ -91,10 +92,4 @@ func baseline(tokens secret.Set, store func(context.Context, *presence.Event) er
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprintf(w, "{\"id\":%q}\n", presence.EventID(event.ReceivedAt, event.Seq))
 	})
-}
-
-func insert(ctx context.Context, pool *pgxpool.Pool, e *presence.Event) error {
-	_, err := pool.Exec(ctx, naiveInsert, e.InstanceID, e.Phone, e.Status.String(), e.LastSeen,
-		pgtype.Timestamptz{Time: e.ReceivedAt, Valid: true}, e.Extra)
-	return err
 }

@@ -13,16 +13,16 @@ import (
 )
 
 // conn is a kept-alive HTTP/1.1 connection with one request under way at a time. It is no net/http client, because that
-// one takes more of the processor than the receiver it is to measure, with which it shares the machine.
+// uses more CPU than the receiver it measures, on the same machine.
 type conn struct {
 	net.Conn
-	buf []byte // what has been read of the answer
+	buf []byte // the part of the response read so far
 }
 
-// answer is what counts of an answer.
-type answer struct {
+// response is the relevant part of a response.
+type response struct {
 	status int
-	id     bool // the body has an id, as the answer to a stored event has
+	id     bool // the body has an id, as the response for a stored event has
 	close  bool // it was the connection's last
 }
 
@@ -45,17 +45,17 @@ func dial(ctx context.Context, target *url.URL, deadline time.Time) (*conn, erro
 	if err != nil {
 		return nil, err
 	}
-	// One deadline for all: one for each request would cost more than reading its answer.
+	// One deadline for all requests: one for each would cost more than reading its response.
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return &conn{Conn: c, buf: make([]byte, 0, 4<<10)}, nil
 }
 
-// exchange sends a request and reads its answer. After an error the connection is of no more use.
-func (c *conn) exchange(request []byte) (answer, error) {
+// exchange sends a request and reads its response. After an error the connection is unusable.
+func (c *conn) exchange(request []byte) (response, error) {
 	if _, err := c.Write(request); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	c.buf = c.buf[:0]
 	for {
@@ -76,18 +76,18 @@ func (c *conn) exchange(request []byte) (answer, error) {
 	}
 }
 
-// parse reads the beginning of an answer and says how many bytes the whole one has, or 0 while that cannot be told.
-// Bodies without Content-Length are none that a receiver sends: their connection ends with the headers.
-func parse(b []byte) (a answer, size int, err error) {
+// parse reads the beginning of a response and returns its total size in bytes, or 0 while that is unknown. Receivers send
+// bodies with Content-Length: without one, the connection is closed after the headers.
+func parse(b []byte) (a response, size int, err error) {
 	head := bytes.Index(b, []byte("\r\n\r\n"))
 	if head < 0 {
 		return a, 0, nil
 	}
 	if !bytes.HasPrefix(b, []byte("HTTP/1.1 ")) || head < len("HTTP/1.1 200") {
-		return a, 0, fmt.Errorf("not an answer in HTTP/1.1: %.40q", b)
+		return a, 0, fmt.Errorf("not an HTTP/1.1 response: %.40q", b)
 	}
 	if a.status, err = strconv.Atoi(string(b[9:12])); err != nil {
-		return a, 0, fmt.Errorf("not an answer in HTTP/1.1: %.40q", b)
+		return a, 0, fmt.Errorf("not an HTTP/1.1 response: %.40q", b)
 	}
 	length := -1
 	for rest := b[:head]; len(rest) > 0; {

@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/postgres"
 )
 
-// server is the PostgreSQL on which servers under test get databases of their own.
+// server is the PostgreSQL on which each server under test gets its own database.
 type server struct {
 	conn string // connection string
 	pool *pgxpool.Pool
@@ -33,20 +31,20 @@ func openServer(ctx context.Context, conn string) (*server, error) {
 	return &server{conn: conn, pool: pool}, nil
 }
 
-// create makes a database and returns its connection string. close drops it.
+// create creates a database and returns its connection string. close drops it.
 func (s *server) create(ctx context.Context, purpose string) (string, error) {
 	name := fmt.Sprintf("presencelog_bench_%s_%08x", purpose, rand.Uint32())
 	if _, err := s.pool.Exec(ctx, "CREATE DATABASE "+name); err != nil {
-		return "", fmt.Errorf("make a database for the bench: %w", err)
+		return "", fmt.Errorf("create a database for the bench: %w", err)
 	}
 	s.made = append(s.made, name)
-	return inDatabase(s.conn, name)
+	return postgres.InDatabase(s.conn, name), nil
 }
 
-// close takes away what create has made.
+// close drops the databases of create.
 func (s *server) close() error {
 	defer s.pool.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), stopBound)
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	var errs []error
 	if s.inspect != nil {
@@ -59,55 +57,41 @@ func (s *server) close() error {
 	return errors.Join(errs...)
 }
 
-// inDatabase returns the connection string of another database of the same server.
-func inDatabase(conn, name string) (string, error) {
-	if !strings.Contains(conn, "://") {
-		return conn + " dbname=" + name, nil // the last one counts
-	}
-	u, err := url.Parse(conn)
-	if err != nil {
-		return "", err
-	}
-	u.Path = "/" + name
-	return u.String(), nil
-}
-
-// checkpoint has PostgreSQL write all pages, so that the writing does not fall into a run. Who may not ask for it does
-// without.
+// checkpoint makes PostgreSQL write all pages, so that it does not do so during a run. Without the permission it does
+// nothing.
 func (s *server) checkpoint(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, "CHECKPOINT")
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) && refused.Code == "42501" { // insufficient_privilege
+	if postgres.ErrorCode(err) == pgerrcode.InsufficientPrivilege {
 		return nil
 	}
 	return err
 }
 
-// walPosition returns the end of what is written ahead, in bytes.
+// walPosition returns the end of the WAL, in bytes.
 func (s *server) walPosition(ctx context.Context) (lsn string, err error) {
 	err = s.pool.QueryRow(ctx, "SELECT pg_current_wal_flush_lsn()::text").Scan(&lsn)
 	return lsn, err
 }
 
-// wal is what was written ahead of the data files, in bytes.
-type wal struct {
-	total  int64
-	images int64 // the part that is images of whole pages, which follow a checkpoint; -1 if it is not known
-}
-
-func (s *server) walBetween(ctx context.Context, from, to string) (wal, error) {
-	w := wal{images: -1}
-	err := s.pool.QueryRow(ctx, "SELECT pg_wal_lsn_diff($2::text::pg_lsn, $1::text::pg_lsn)::bigint", from, to).Scan(&w.total)
-	if err != nil || s.inspect == nil || from == to {
-		return w, err
+// walSince returns the bytes of WAL since a position, without the images of whole pages that follow a checkpoint, if inspectWAL
+// could make them known.
+func (s *server) walSince(ctx context.Context, from string) (bytes int64, err error) {
+	to, err := s.walPosition(ctx)
+	if err != nil {
+		return 0, err
 	}
+	err = s.pool.QueryRow(ctx, "SELECT pg_wal_lsn_diff($2::text::pg_lsn, $1::text::pg_lsn)::bigint", from, to).Scan(&bytes)
+	if err != nil || s.inspect == nil || from == to {
+		return bytes, err
+	}
+	var images int64
 	err = s.inspect.QueryRow(ctx,
-		"SELECT coalesce(sum(fpi_size), 0)::bigint FROM pg_get_wal_stats($1::text::pg_lsn, $2::text::pg_lsn)", from, to).Scan(&w.images)
-	return w, err
+		"SELECT coalesce(sum(fpi_size), 0)::bigint FROM pg_get_wal_stats($1::text::pg_lsn, $2::text::pg_lsn)", from, to).Scan(&images)
+	return bytes - images, err
 }
 
-// inspectWAL makes walBetween tell pages from records, where PostgreSQL (15 and newer) has the extension for it and its
-// use is allowed.
+// inspectWAL lets walSince tell page images from records, where PostgreSQL (15 and newer) has the extension for it and the
+// role may use it.
 func (s *server) inspectWAL(ctx context.Context) error {
 	conn, err := s.create(ctx, "wal")
 	if err != nil {
@@ -118,17 +102,15 @@ func (s *server) inspectWAL(ctx context.Context) error {
 		return err
 	}
 	_, err = inspect.Exec(ctx, "CREATE EXTENSION pg_walinspect")
-	var failed *pgconn.PgError
-	if errors.As(err, &failed) {
+	if postgres.ErrorCode(err) != "" {
 		return inspect.Close(ctx)
 	}
 	s.inspect = inspect
 	return err
 }
 
-// prefill puts n events into the database of a service that knows its contacts: spread over the current month up to now,
-// in the order of time, as they would have come, so that table and index are laid out as after a month of service, and
-// all in the partition that new events go to.
+// prefill stores n events in the database of a service that has the contacts: spread over the current month up to now and
+// in the order of time, so that table and index look as after a month of service, and all in the partition of new events.
 func prefill(ctx context.Context, conn string, n int64, progress func(string)) error {
 	db, err := pgx.Connect(ctx, conn)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package bench offers load to a receiver and measures what becomes of it. Load sends to one server, Compare lets the
-// service compete with servers that show what its figures mean.
+// Package bench sends load to a receiver and measures the responses, for the command presencebench. Load sends to one server;
+// Comparison compares the service with simple servers, which put its figures into proportion; Scale measures queries as history
+// grows.
 package bench
 
 import (
@@ -11,43 +12,48 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 const (
-	lastAnswers = 30 * time.Second      // how long after the end answers are awaited
-	redialPause = 20 * time.Millisecond // after a connection could not be made
+	lastResponses = 30 * time.Second      // after the end, for responses
+	redialPause   = 20 * time.Millisecond // after a connection could not be made
 )
 
-// Load is what is offered to a receiver.
+// Load is a load to send to a receiver.
 type Load struct {
 	URL         string
 	Token       string // shown as z-api-token; "" leaves it out
 	Connections int
 	Duration    time.Duration
 
-	// Rate is requests per second over all connections. If it is 0, every connection sends its next request when it
-	// has the answer to the last one.
+	// Rate is requests per second over all connections. If it is 0, every connection sends its next request after
+	// the response to the last one.
 	Rate float64
 
-	// Requests bounds how many are sent; 0 does not.
+	// Requests limits the number of requests; 0 means no limit.
 	Requests int64
 
-	Bodies [][]byte // sent in turn; see Bodies
+	Bodies      [][]byte // sent in turn; see Bodies
+	NewContacts bool     // sends events of a new contact each instead
+
+	// Progress, if not nil, is called each minute with the number of requests that were begun.
+	Progress func(requests int64)
 }
 
-// Run sends the load. The error is one that made it senseless: there is nobody at the URL, or ctx ended. What goes
-// wrong with single requests is counted.
+// Run sends the load. It returns an error if nothing listens at the URL or ctx ended. Errors of single requests are counted.
 func (l Load) Run(ctx context.Context) (Result, error) {
 	target, err := url.Parse(l.URL)
 	if err != nil {
 		return Result{}, err
 	}
 	if l.Connections < 1 || l.Duration <= 0 || l.Rate < 0 || len(l.Bodies) == 0 {
-		return Result{}, errors.New("a load needs a connection, a duration and a body at least, and no rate below 0")
+		return Result{}, errors.New("a load needs at least one connection, a duration and a body, and a rate that is not negative")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	deadline := time.Now().Add(l.Duration + lastAnswers)
+	deadline := time.Now().Add(l.Duration + lastResponses)
 	r := &run{Load: l, target: target, deadline: deadline, errors: map[string]int64{}}
 	workers := make([]*worker, l.Connections)
 	defer func() {
@@ -73,8 +79,28 @@ func (l Load) Run(ctx context.Context) (Result, error) {
 	for _, w := range workers {
 		all.Go(func() { w.work(ctx) })
 	}
+	if l.Progress != nil {
+		minutes := time.NewTicker(time.Minute)
+		defer minutes.Stop()
+		go func() {
+			for {
+				select {
+				case <-minutes.C:
+					l.Progress(r.next.Load())
+				case <-ctx.Done():
+					return
+				}
+			}
+		}()
+	}
 	all.Wait()
 	return r.result(workers, time.Since(r.start)), ctx.Err()
+}
+
+// once sends every body once.
+func (l Load) once(ctx context.Context) (Result, error) {
+	l.Connections, l.Requests, l.Duration = 64, int64(len(l.Bodies)), time.Hour
+	return l.Run(ctx)
 }
 
 // run is a load while it is sent.
@@ -82,18 +108,18 @@ type run struct {
 	Load
 	target     *url.URL
 	start, end time.Time
-	deadline   time.Time // for the last answer
+	deadline   time.Time // for the last response
 
 	next    atomic.Int64 // the number of the next request
-	latency histogram
+	latency latencies
 
 	mu     sync.Mutex
 	errors map[string]int64
 }
 
-// take returns the next request's number and the moment at which it is to be sent, for which it waits. At a rate that
-// moment does not depend on when earlier ones were answered: a server that is slow for a while makes all those late that
-// were due meanwhile, and their latency counts from then.
+// take returns the number of the next request and the time at which it is due, and waits for it. With a rate, that time does
+// not depend on earlier responses: if a server is slow for a while, all requests due meanwhile are late, and their latency
+// counts from the time at which they were due.
 func (r *run) take(ctx context.Context) (number int64, due time.Time, ok bool) {
 	number = r.next.Add(1) - 1
 	if r.Requests > 0 && number >= r.Requests || ctx.Err() != nil {
@@ -103,9 +129,7 @@ func (r *run) take(ctx context.Context) (number int64, due time.Time, ok bool) {
 	if r.Rate > 0 {
 		at := r.start.Add(time.Duration(float64(number) / r.Rate * float64(time.Second)))
 		if wait := at.Sub(due); wait > 0 && at.Before(r.end) {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
+			if presence.Sleep(ctx, wait) != nil {
 				return 0, due, false
 			}
 		}
@@ -126,6 +150,7 @@ type worker struct {
 	request *request
 	conn    *conn // nil if it is to be made
 	unhook  func() bool
+	body    []byte // for NewContacts
 
 	sent, acknowledged, unsent int64
 }
@@ -137,12 +162,17 @@ func (w *worker) work(ctx context.Context) {
 			return
 		}
 		if w.Rate > 0 && time.Now().After(w.end) {
-			// It was due and there was no connection free to send it: it has waited so long at least.
+			// It was due and no connection was free: it has waited at least this long.
 			w.unsent++
 			w.latency.record(w.end.Sub(due))
 			continue
 		}
-		w.send(ctx, w.Bodies[number%int64(len(w.Bodies))], due)
+		body := w.Bodies[number%int64(len(w.Bodies))]
+		if w.NewContacts {
+			w.body = newContactBody(w.body[:0])
+			body = w.body
+		}
+		w.send(ctx, body, due)
 	}
 }
 

@@ -95,13 +95,14 @@ func TestLoadEndsWithItsDuration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Four connections, each at most a request in 10 ms.
-	if result.Seconds < 0.3 || result.Acknowledged > 4*31 || result.Acknowledged < 4 || result.Latency.P50 < 10 {
+	// Four connections, each at most a request in 10 ms: true however slow this machine is.
+	most := 4 * int64(result.Seconds/0.01+1)
+	if result.Seconds < 0.3 || result.Acknowledged > most || result.Acknowledged == 0 || result.Latency.P50 < 10 {
 		t.Errorf("%+v", result)
 	}
 }
 
-// TestErrorsAreCounted has a server that answers every request of ten in another way, and the last by hanging up.
+// TestErrorsAreCounted has a server that responds to ten requests in ten ways, the last by closing the connection.
 func TestErrorsAreCounted(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
@@ -111,7 +112,7 @@ func TestErrorsAreCounted(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		case 1:
 			w.Header().Set("Retry-After", "5")
-			http.Error(w, "come again", http.StatusServiceUnavailable)
+			http.Error(w, "try again later", http.StatusServiceUnavailable)
 		case 2:
 			http.Error(w, "who are you", http.StatusUnauthorized)
 		case 3:
@@ -136,21 +137,21 @@ func TestErrorsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int64{"broken connection": 50, "503": 50, "401": 50, "200 without id": 50, "204": 50}
-	// The long answer comes without Content-Length: it is one that no receiver gives.
+	// The long response has no Content-Length, which no receiver sends.
 	want["200 without id"] += 50
 	if result.Requests != 500 || result.Acknowledged != 200 || !maps.Equal(result.Errors, want) {
 		t.Errorf("%+v, want errors %v", result, want)
 	}
 	var text strings.Builder
-	if err := WriteResults(&text, []Result{result}); err != nil || !strings.Contains(text.String(), "503: 50") {
-		t.Errorf("%v:\n%s", err, &text)
+	if WriteResults(&text, []Result{result}); !strings.Contains(text.String(), "503: 50") {
+		t.Errorf("the table is\n%s", &text)
 	}
 	if b, err := json.Marshal(result); err != nil || !strings.Contains(string(b), `"503":50`) {
 		t.Errorf("%v: %s", err, b)
 	}
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestLoadWithoutServer(t *testing.T) {
 	t.Parallel()
 	address, err := freeAddress()
 	if err != nil {
@@ -162,22 +163,24 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// TestServerGoesAway closes the server half way: what follows is counted, and the load ends in time.
-func TestServerGoesAway(t *testing.T) {
+// TestLoadWhenServerStops closes the server half way: what follows is counted, and the load ends all the same.
+func TestLoadWhenServerStops(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	var server *httptest.Server
+	var requests atomic.Int64
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) >= 50 {
+			server.Listener.Close()
+			panic(http.ErrAbortHandler)
+		}
 		io.WriteString(w, `{"id":"1"}`)
 	}))
-	time.AfterFunc(200*time.Millisecond, func() {
-		server.Listener.Close()
-		server.CloseClientConnections()
-	})
 	defer server.Close()
-	result, err := Load{URL: server.URL, Connections: 3, Duration: 500 * time.Millisecond, Bodies: bodies(t, 10)}.Run(t.Context())
+	result, err := Load{URL: server.URL, Connections: 3, Duration: time.Minute, Requests: 200, Bodies: bodies(t, 10)}.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Acknowledged == 0 || result.Errors["no connection"] == 0 || result.Seconds > 5 {
+	if result.Acknowledged > 49 || result.Acknowledged == 0 || result.Errors["no connection"] == 0 || result.Requests != 200 {
 		t.Errorf("%+v", result)
 	}
 	var errors int64
@@ -211,8 +214,8 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 	if result.Requests+result.Unsent != rate || result.Acknowledged != result.Requests {
 		t.Errorf("%+v, want %g requests", result, rate)
 	}
-	// A third of the requests were due in those 300 ms, evenly spread: the slowest tenth waited over 150 ms or so.
-	if result.Latency.P90 < 100 || result.Latency.Max < 290 {
+	// A third of the requests were due in those 300 ms, evenly spread: the slowest hundredth waited almost as long.
+	if result.Latency.P99 < 200 || result.Latency.Max < 290 {
 		t.Errorf("latency %+v hides that the server stood still for %s", result.Latency, still)
 	}
 }
@@ -229,7 +232,7 @@ func TestOpenLoopBeyondCapacity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if result.Requests > 2*21 || result.Requests+result.Unsent != 400 || result.Latency.P50 < 100 {
+	if most := 2 * int64(result.Seconds/0.02+1); result.Requests > most || result.Requests+result.Unsent != 400 || result.Latency.P50 < 100 {
 		t.Errorf("%+v, want 400 requests, most of them late or unsent", result)
 	}
 }
@@ -270,7 +273,7 @@ func TestBaselines(t *testing.T) {
 			{"sesame", strings.Repeat(" ", 100_000), 400},
 		} {
 			if got := post(test.token, test.body); got != test.want {
-				t.Errorf("%s answers %d to %.40q with token %q, want %d", kind, got, test.body, test.token, test.want)
+				t.Errorf("%s responds with %d to %.40q with token %q, want %d", kind, got, test.body, test.token, test.want)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// TestMain is also the servers that Compare starts as processes of their own.
+// TestMain is also the servers that Compare starts as separate processes.
 func TestMain(m *testing.M) {
 	if kind := Kind(os.Getenv("BENCH_KIND")); kind != "" {
 		if err := serve(kind); err != nil {
@@ -33,7 +33,7 @@ func serve(kind Kind) error {
 		return ServeBaseline(ctx, kind, listen, database, token)
 	}
 	a, err := app.Start(ctx, app.Config{
-		Listen: listen, Database: database, WebhookTokens: []string{token}, Log: slog.New(slog.DiscardHandler),
+		Listen: listen, Database: database, WebhookTokens: []string{token}, Streams: 100, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err

@@ -2,50 +2,58 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
 const (
-	startBound = 30 * time.Second // for a server to answer
-	stopBound  = 20 * time.Second
+	startTimeout = 30 * time.Second // for a server to respond
+	stopTimeout  = 20 * time.Second
 )
 
-// process is a server under test: in a process of its own, as it would be, with a garbage collector and a memory that
-// can be told from the bench's.
+// process is a server under test, in a separate process, so that its memory and CPU time are not those of the bench.
 type process struct {
 	cmd    *exec.Cmd
-	log    tail
+	log    bytes.Buffer  // read it only after exited is closed
 	exited chan struct{} // closed when err is set
 	err    error
 }
 
-func startProcess(cmd *exec.Cmd) (*process, error) {
-	p := &process{cmd: cmd, exited: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr = &p.log, &p.log
-	if err := cmd.Start(); err != nil {
-		return nil, err
+// startProcess starts the server of a command on an unused address, and returns when it has acknowledged a request: the process
+// and the load that goes to it. After an error the process may have to be stopped all the same.
+func startProcess(ctx context.Context, command func(listen string) *exec.Cmd, bodies [][]byte) (*process, Load, Result, error) {
+	listen, err := freeAddress()
+	if err != nil {
+		return nil, Load{}, Result{}, err
+	}
+	target := url.URL{Scheme: "http", Host: listen, Path: "/webhooks/zapi"}
+	load := Load{URL: target.String(), Token: token, Bodies: bodies}
+	p := &process{cmd: command(listen), exited: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
+	if err := p.cmd.Start(); err != nil {
+		return nil, load, Result{}, err
 	}
 	go func() {
-		p.err = cmd.Wait()
+		p.err = p.cmd.Wait()
 		close(p.exited)
 	}()
-	return p, nil
+	result, err := p.ready(ctx, load)
+	return p, load, result, err
 }
 
-// answering returns once the server acknowledges a request of the load, of which it sends one at a time; how many that
-// took does not count.
-func (p *process) answering(ctx context.Context, load Load) (Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, startBound)
+// ready sends requests of the load, one at a time, until the server acknowledges one.
+func (p *process) ready(ctx context.Context, load Load) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	load.Connections, load.Requests, load.Duration = 1, 1, startBound
+	load.Connections, load.Requests, load.Duration = 1, 1, startTimeout
 	for {
 		r, err := load.Run(ctx)
 		if err == nil && r.Acknowledged == 1 {
@@ -53,28 +61,29 @@ func (p *process) answering(ctx context.Context, load Load) (Result, error) {
 		}
 		select {
 		case <-p.exited:
-			return r, fmt.Errorf("it ended (%v): %s", p.err, &p.log)
+			return r, fmt.Errorf("it ended (%w): %s", p.err, &p.log)
 		case <-ctx.Done():
-			return r, fmt.Errorf("it does not answer (%v, %v): %s", err, r.Errors, &p.log)
+			p.stop()
+			return r, fmt.Errorf("it does not respond (%w, %v): %s", cmp.Or(err, ctx.Err()), r.Errors, &p.log)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// stop ends the server in good order if it can.
+// stop shuts the server down, or kills it.
 func (p *process) stop() {
 	if p.cmd.Process.Signal(os.Interrupt) == nil {
 		select {
 		case <-p.exited:
 			return
-		case <-time.After(stopBound):
+		case <-time.After(stopTimeout):
 		}
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 }
 
-// peakMemory returns the most resident memory that the server had so far, in bytes; 0 where Linux is not there to tell.
+// peakMemory returns the peak resident memory of the server, in bytes; 0 except on Linux.
 func (p *process) peakMemory() int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -89,24 +98,7 @@ func (p *process) peakMemory() int64 {
 	return 0
 }
 
-// cpuTime returns how long the server has kept a processor busy so far; 0 where Linux is not there to tell.
-func (p *process) cpuTime() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	// The second field is a name in brackets, the 14th and 15th are the user's and the kernel's time in ticks of 10 ms.
-	_, after, _ := bytes.Cut(stat, []byte(") "))
-	fields := strings.Fields(string(after))
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	kernel, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+kernel) * 10 * time.Millisecond
-}
-
-// freeAddress returns an address of this machine on which nobody listens.
+// freeAddress returns an unused address of this machine.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -114,26 +106,4 @@ func freeAddress() (string, error) {
 	}
 	defer listener.Close()
 	return listener.Addr().String(), nil
-}
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	end []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.end = append(t.end, b...)
-	if most := 4 << 10; len(t.end) > most {
-		t.end = append(t.end[:0], t.end[len(t.end)-most:]...)
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(bytes.TrimSpace(t.end))
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/presencelog/presencelog/internal/gateway"
@@ -14,11 +15,11 @@ import (
 	"github.com/presencelog/presencelog/internal/simulate"
 )
 
-// eventsPerContact is how many bodies there are for each contact in the mean, before they come round again.
+// eventsPerContact is the mean number of bodies of a contact, before they repeat.
 const eventsPerContact = 2
 
-// Bodies makes up what gateways POST on a day on which so many contacts are seldom or often in the chat. The contacts
-// belong to several instances and are the same ones every time.
+// Bodies generates the bodies that gateways POST on a day with this many contacts, some of them rarely and some often in the
+// chat. The contacts belong to several instances and are always the same.
 func Bodies(contacts int) ([][]byte, error) {
 	traffic := simulate.Config{Seed: 1, Contacts: contacts, Instances: simulate.InstanceIDs(1, 4)}
 	day := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
@@ -33,14 +34,22 @@ func Bodies(contacts int) ([][]byte, error) {
 	return bodies, nil
 }
 
-// request is the request of one connection in the form in which it is sent. Only its end changes, so that sending costs
-// next to nothing.
+var newContacts atomic.Int64
+
+// newContactBody appends the body of an event of a new contact.
+func newContactBody(b []byte) []byte {
+	return gateway.AppendZAPI(b, presence.Event{
+		InstanceID: "new", Phone: strconv.FormatInt(5_500_000_000_000+newContacts.Add(1), 10), Status: presence.Composing,
+	})
+}
+
+// request is the request of one connection as bytes. Only its end changes, so that sending is cheap.
 type request struct {
 	bytes []byte
 	fixed int // the length of what stays
 }
 
-// newRequest makes the request with the headers that Z-API sends.
+// newRequest returns the request with the headers that Z-API sends.
 func newRequest(target *url.URL, token string) (*request, error) {
 	req, err := simulate.Request(context.Background(), target.String(), token, presence.Event{Status: presence.Available})
 	if err != nil {
@@ -48,20 +57,20 @@ func newRequest(target *url.URL, token string) (*request, error) {
 	}
 	var wire bytes.Buffer
 	if err := req.Write(&wire); err != nil {
-		return nil, fmt.Errorf("make a request to %s: %w", target, err)
+		return nil, fmt.Errorf("create a request to %s: %w", target, err)
 	}
 	head, _, _ := bytes.Cut(wire.Bytes(), []byte("\r\n\r\n"))
 	before, after, found := bytes.Cut(head, []byte("Content-Length: "))
 	_, after, more := bytes.Cut(after, []byte("\r\n"))
 	if !found || !more {
-		return nil, errors.New("a request without Content-Length amid its headers")
+		return nil, errors.New("the request has no Content-Length")
 	}
 	b := append(append([]byte(nil), before...), after...)
 	b = append(b, "\r\nContent-Length: "...)
 	return &request{b, len(b)}, nil
 }
 
-// with returns the request with another body. It is good until the next call.
+// with returns the request with another body. It is valid until the next call.
 func (r *request) with(body []byte) []byte {
 	b := strconv.AppendInt(r.bytes[:r.fixed], int64(len(body)), 10)
 	b = append(b, "\r\n\r\n"...)

@@ -6,17 +6,18 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// Result is what became of a load.
+// Result is the result of a load.
 type Result struct {
 	Connections  int              `json:"connections"`
 	Rate         float64          `json:"rate"` // offered, requests per second; 0 if every connection went as fast as it could
 	Seconds      float64          `json:"seconds"`
 	Requests     int64            `json:"requests"`     // sent
-	Acknowledged int64            `json:"acknowledged"` // answered 200 with an id
+	Acknowledged int64            `json:"acknowledged"` // responses of 200 with an id
 	PerSecond    float64          `json:"acknowledgedPerSecond"`
 	Errors       map[string]int64 `json:"errors"`  // the others, by status or by what else went wrong
 	Unsent       int64            `json:"unsent"`  // due at the rate but not sent by the end: all connections were busy
@@ -25,18 +26,15 @@ type Result struct {
 
 // Latency is quantiles in milliseconds.
 type Latency struct {
-	P50  float64 `json:"p50Ms"`
-	P90  float64 `json:"p90Ms"`
-	P99  float64 `json:"p99Ms"`
-	P999 float64 `json:"p999Ms"`
-	Max  float64 `json:"maxMs"`
+	P50 float64 `json:"p50Ms"`
+	P99 float64 `json:"p99Ms"`
+	Max float64 `json:"maxMs"`
 }
 
 func (r *run) result(workers []*worker, took time.Duration) Result {
-	ms := func(share float64) float64 { return float64(r.latency.quantile(share).Microseconds()) / 1000 }
 	result := Result{
 		Connections: r.Connections, Rate: r.Rate, Seconds: took.Seconds(), Errors: r.errors,
-		Latency: Latency{P50: ms(0.5), P90: ms(0.9), P99: ms(0.99), P999: ms(0.999), Max: ms(1)},
+		Latency: Latency{P50: r.latency.quantile(0.5), P99: r.latency.quantile(0.99), Max: r.latency.quantile(1)},
 	}
 	for _, w := range workers {
 		result.Requests += w.sent
@@ -47,37 +45,24 @@ func (r *run) result(workers []*worker, took time.Duration) Result {
 	return result
 }
 
-// Failed is how many requests were sent and not acknowledged.
+// Failed is the number of requests that were not acknowledged.
 func (r Result) Failed() int64 { return r.Requests - r.Acknowledged }
 
-// WriteResults writes a table for people, a line for each load.
-func WriteResults(w io.Writer, results []Result) error {
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(out, "connections\trate/s\trequests\tacknowledged\tevents/s\tp50 ms\tp90 ms\tp99 ms\tp99.9 ms\tmax ms\t")
+// WriteResults writes a table with a line for each load.
+func WriteResults(w io.Writer, results []Result) {
+	table := [][]string{{"connections", "requests", "acknowledged", "events/s", "p50 ms", "p99 ms", "max ms", "others"}}
 	for _, r := range results {
-		rate := "-"
-		if r.Rate > 0 {
-			rate = fmt.Sprintf("%g", r.Rate)
-		}
-		fmt.Fprintf(out, "%d\t%s\t%d\t%d\t%.0f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.Connections, rate, r.Requests,
-			r.Acknowledged, r.PerSecond, r.Latency.P50, r.Latency.P90, r.Latency.P99, r.Latency.P999, r.Latency.Max)
-	}
-	if err := out.Flush(); err != nil {
-		return err
-	}
-	for _, r := range results {
-		var notes []string
+		var others []string
 		for _, why := range slices.Sorted(maps.Keys(r.Errors)) {
-			notes = append(notes, fmt.Sprintf("%s: %d", why, r.Errors[why]))
+			others = append(others, fmt.Sprintf("%s: %d", why, r.Errors[why]))
 		}
 		if r.Unsent > 0 {
-			notes = append(notes, fmt.Sprintf("due but never sent, since all connections were busy: %d", r.Unsent))
+			others = append(others, fmt.Sprintf("no free connection: %d", r.Unsent))
 		}
-		if len(notes) > 0 {
-			if _, err := fmt.Fprintf(w, "%d connections: %s\n", r.Connections, strings.Join(notes, ", ")); err != nil {
-				return err
-			}
-		}
+		table = append(table, []string{
+			fmt.Sprint(r.Connections), terminal.Count(r.Requests), terminal.Count(r.Acknowledged), count(r.PerSecond),
+			known(r.Latency.P50, 2), known(r.Latency.P99, 2), known(r.Latency.Max, 2), strings.Join(others, ", "),
+		})
 	}
-	return nil
+	writeTable(w, table)
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,13 +17,13 @@ import (
 	"github.com/presencelog/presencelog/internal/archive"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/rollup"
 	"github.com/presencelog/presencelog/internal/simulate"
 )
 
-// Scale measures how questions are answered as history grows.
+// Scale measures the queries of the read API as history grows.
 type Scale struct {
 	Database string  // connection string of a PostgreSQL to make databases on
 	Dir      string  // where a copy of the events may lie meanwhile
@@ -33,7 +34,7 @@ type Scale struct {
 }
 
 const (
-	replicas       = 20  // of each made-up contact, shifted in time: making up all would take longer than all else
+	replicas       = 20  // of each generated contact, shifted in time: generating all would take longer than all else
 	panelContacts  = 500 // who are the same at all sizes, so that their timelines can be compared
 	panelPerDay    = 2.2 // events of each
 	repetitions    = 5
@@ -41,27 +42,19 @@ const (
 	topContacts    = 100
 )
 
-// Figure is one line of the table: a value for each size.
+// Figure is one row of the table: a value for each size.
 type Figure struct {
-	Name   string    `json:"name"`
-	Unit   string    `json:"unit"`
-	Values []float64 `json:"values"`
+	Name, Unit string
+	Values     []float64
 }
 
-// Growth is the last value as a multiple of the first.
-func (f Figure) Growth() float64 { return f.Values[len(f.Values)-1] / f.Values[0] }
-
-// Run makes a history of each size and measures it.
+// Run generates a history of each size and measures it.
 func (c Scale) Run(ctx context.Context) (figures []Figure, err error) {
 	server, err := openServer(ctx, c.Database)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if closeErr := server.close(); err == nil {
-			err = closeErr
-		}
-	}()
+	defer func() { err = errors.Join(err, server.close()) }()
 	for size, events := range c.Events {
 		m := &scaled{Scale: c, events: events, to: presence.Now().Truncate(time.Second)}
 		m.tell = func(what string) { c.Progress(fmt.Sprintf("%d events: %s", events, what)) }
@@ -87,6 +80,8 @@ type scaled struct {
 	pool    *pgxpool.Pool
 	reader  *history.Reader
 	figures []Figure
+
+	panel []string // phones
 
 	typingHours  map[int64]float64 // seconds in each hour since 1970, by the window function …
 	rawHoursTook float64           // … and how long that took it, in milliseconds
@@ -121,13 +116,17 @@ func (m *scaled) measure(ctx context.Context, server *server) error {
 	m.figure("bare COPY of the same rows", "events/s", copied)
 	m.figure("import as a multiple of COPY", "", imported/copied)
 
-	m.tell("rolling up")
+	m.tell("storing intervals")
 	began := time.Now()
-	if err := rollup.Rebuild(ctx, pool, presence.Now, func(_, _ time.Duration) {}); err != nil {
+	if err := intervals.Refresh(ctx, pool, presence.Now, 0); err != nil {
 		return err
 	}
-	m.figure("rolling up", "µs/event", float64(time.Since(began).Microseconds())/float64(m.events))
-	if _, err := pool.Exec(ctx, "VACUUM ANALYZE rollups"); err != nil {
+	m.figure("storing intervals", "µs/event", float64(time.Since(began).Microseconds())/float64(m.events))
+	m.tell("packing")
+	if err := postgres.Pack(ctx, pool); err != nil {
+		return err
+	}
+	if _, err := pool.Exec(ctx, "VACUUM intervals, contact_states"); err != nil {
 		return err
 	}
 	q := db.New(pool)
@@ -135,15 +134,20 @@ func (m *scaled) measure(ctx context.Context, server *server) error {
 	if err != nil {
 		return err
 	}
-	rollups, err := q.RollupBytes(ctx)
+	bytes := float64(stats.TableBytes + stats.IndexBytes)
+	m.figure("events on disk, with indexes", "bytes/event", bytes/float64(stats.Events))
+	m.figure("intervals on top, with indexes", "bytes/event", float64(stats.IntervalBytes)/float64(stats.Events))
+
+	contacts, err := m.reader.Contacts(ctx, history.ContactsQuery{InstanceID: scaleInstance, Search: panelPhone(""), Limit: panelContacts})
 	if err != nil {
 		return err
 	}
-	bytes := float64(stats.TableBytes + stats.IndexBytes)
-	m.figure("events on disk, with indexes", "bytes/event", bytes/float64(stats.Events))
-	m.figure("rollups on top", "%", 100*float64(rollups)/bytes)
-
-	for _, step := range []func(context.Context) error{m.timelines, m.typingNow, m.rawHours, m.durations, m.heatmap, m.top} {
+	for _, c := range contacts {
+		m.panel = append(m.panel, c.Phone)
+	}
+	for _, step := range []func(context.Context) error{
+		m.timelines, m.typingNow, m.rawHours, m.durations, m.heatmap, m.top, m.contacts, m.views, m.lateBatch,
+	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -163,7 +167,7 @@ func (m *scaled) database(ctx context.Context, server *server, purpose string) (
 	return pool, postgres.Up(ctx, pool)
 }
 
-// fill imports the history and returns how many events a second that took.
+// fill imports the history and returns the rate in events per second.
 func (m *scaled) fill(ctx context.Context) (perSecond float64, err error) {
 	file, err := os.Create(filepath.Join(m.Dir, "history.ndjson"))
 	if err != nil {
@@ -181,14 +185,13 @@ func (m *scaled) fill(ctx context.Context) (perSecond float64, err error) {
 	began := time.Now()
 	count, err := archive.Import(ctx, m.pool, file, func(int64, error) {}, nil)
 	if err == nil && count.Added != m.events {
-		err = fmt.Errorf("%d events were made up, %d imported (%d broken)", m.events, count.Added, count.Broken)
+		err = fmt.Errorf("%d events were generated, %d imported (%d invalid)", m.events, count.Added, count.Invalid)
 	}
 	if err != nil {
 		return 0, err
 	}
 	perSecond = float64(m.events) / time.Since(began).Seconds()
-	m.tell("packing")
-	return perSecond, count.Pack(ctx, m.pool)
+	return perSecond, nil
 }
 
 // write writes the history as NDJSON: the panel, then the others, each in the order of time.
@@ -235,7 +238,7 @@ func (m *scaled) write(to io.Writer) error {
 
 func panelPhone(phone string) string { return "panel-" + phone }
 
-// bareCopy copies the rows into a table that is the same, by COPY alone, and returns how many a second that took.
+// bareCopy copies the rows into an identical table, by COPY alone, and returns the rate in rows per second.
 func (m *scaled) bareCopy(ctx context.Context, server *server) (perSecond float64, err error) {
 	const columns = "contact_id, received_at, seq, status, last_seen, extra"
 	file, err := os.Create(filepath.Join(m.Dir, "rows"))

@@ -13,54 +13,55 @@ import (
 
 func (m *scaled) timelines(ctx context.Context) error {
 	m.tell("timelines")
-	contacts, err := m.reader.Contacts(ctx, history.ContactsQuery{
-		InstanceID: scaleInstance, Search: panelPhone(""), Limit: panelContacts,
-	})
-	if err != nil {
-		return err
-	}
 	for _, days := range []int{1, 30} {
-		var took []float64
+		var took latencies
 		for round := range 2 { // the first one warms up
-			for i, k := range contacts {
+			for i, phone := range m.panel {
 				to := m.to.AddDate(0, 0, -i%(m.Days-days))
 				began := time.Now()
-				_, err := m.reader.Timeline(ctx, scaleInstance, k.Phone, history.Range{From: to.AddDate(0, 0, -days), To: to}, time.Time{}, 1000)
+				_, err := m.reader.Timeline(ctx, scaleInstance, phone, history.Range{From: to.AddDate(0, 0, -days), To: to}, time.Time{}, 1000)
 				if err != nil {
 					return err
 				}
 				if round > 0 {
-					took = append(took, time.Since(began).Seconds()*1000)
+					took.record(time.Since(began))
 				}
 			}
 		}
-		slices.Sort(took)
-		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p50", days), "ms", took[len(took)/2])
-		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p99", days), "ms", took[len(took)*99/100])
+		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p50", days), "ms", took.quantile(0.5))
+		m.figure(fmt.Sprintf("timeline of a contact, days: %d, p99", days), "ms", took.quantile(0.99))
 	}
 	return nil
 }
 
 func (m *scaled) typingNow(ctx context.Context) error {
 	ask := history.ContactsQuery{InstanceID: scaleInstance, Statuses: []presence.Status{presence.Composing}, Limit: 1000}
-	took, err := timed(repetitions, func() error {
+	return m.time("who is typing now", func() error {
 		_, err := m.reader.Contacts(ctx, ask)
 		return err
 	})
-	m.figure("who is typing now", "ms", took)
-	return err
 }
 
-// month is the range of the questions about all contacts.
+// time records how long a question takes.
+func (m *scaled) time(name string, ask func() error) error {
+	took, err := timed(repetitions, ask)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	m.figure(name, "ms", took)
+	return nil
+}
+
+// month is the range of the queries over all contacts.
 func (m *scaled) month() history.Range { return history.Range{From: m.to.AddDate(0, 0, -30), To: m.to} }
 
-// rawHours asks the window function for the time that all contacts typed in each hour since 1970. Days and hours of the week
-// are made of the same answer.
+// rawHours computes the typing time of all contacts in each hour since 1970, by a window function. Days and hours of the week
+// are computed from it.
 func (m *scaled) rawHours(ctx context.Context) error {
 	m.tell("typing by hour, by a window over the events")
 	var err error
 	m.rawHoursTook, err = timed(rawRepetitions, func() error {
-		rows, err := db.New(m.pool).RawTypingByHour(ctx, db.Time(m.month().To), db.Time(m.month().From))
+		rows, err := db.New(m.pool).RawTypingByHour(ctx, db.RawTypingByHourParams{RangeEnd: db.Time(m.month().To), RangeStart: db.Time(m.month().From)})
 		m.typingHours = make(map[int64]float64, len(rows))
 		for _, row := range rows {
 			m.typingHours[row.Hour] = float64(row.Micros) / 1e6
@@ -72,64 +73,43 @@ func (m *scaled) rawHours(ctx context.Context) error {
 
 func (m *scaled) durations(ctx context.Context) error {
 	m.tell("typing per day")
-	var rolled []float64
-	took, err := timed(repetitions, func() error {
-		d, err := m.reader.InstanceDurations(ctx, scaleInstance, history.Calendar{Range: m.month(), Bucket: history.Day, Zone: time.UTC})
-		rolled = rolled[:0]
-		for _, b := range d.Buckets {
-			rolled = append(rolled, b.Typing.Seconds)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	raw := make([]float64, len(rolled))
-	first := m.month().From.Unix() / 86400
+	first, last := m.month().From.Unix()/86400, m.month().To.Add(-1).Unix()/86400
+	raw := make([]float64, last-first+1)
 	for hour, seconds := range m.typingHours {
 		raw[hour/24-first] += seconds
 	}
-	m.against("typing of all contacts per day, 30 days", took, m.rawHoursTook)
-	return same(rolled, raw)
+	return m.against("typing of all contacts per day, 30 days", m.rawHoursTook, raw, func() (seconds []float64, err error) {
+		d, err := m.reader.Durations(ctx, scaleInstance, "", history.Calendar{Range: m.month(), Bucket: history.Day, Zone: time.UTC})
+		for _, b := range d.Buckets {
+			seconds = append(seconds, b.Typing.Seconds)
+		}
+		return seconds, err
+	})
 }
 
 func (m *scaled) heatmap(ctx context.Context) error {
 	m.tell("heat map")
-	raw, rolled := make([]float64, 168), make([]float64, 168)
-	took, err := timed(repetitions, func() error {
-		cells, err := m.reader.Heatmap(ctx, scaleInstance, presence.MeasureTyping, m.month(), time.UTC)
-		for i, c := range cells {
-			rolled[i] = c.Seconds
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
+	raw := make([]float64, 168)
 	for hour, seconds := range m.typingHours {
 		at := time.Unix(hour*3600, 0).UTC()
 		raw[(int(at.Weekday())+6)%7*24+at.Hour()] += seconds
 	}
-	m.against("heat map of typing, 30 days", took, m.rawHoursTook)
-	return same(rolled, raw)
+	return m.against("heat map of typing, 30 days", m.rawHoursTook, raw, func() (seconds []float64, err error) {
+		heat, err := m.reader.Heatmap(ctx, scaleInstance, "", presence.MeasureTyping, m.month(), time.UTC)
+		for _, c := range heat.Cells {
+			seconds = append(seconds, c.Seconds)
+		}
+		return seconds, err
+	})
 }
 
 func (m *scaled) top(ctx context.Context) error {
 	m.tell("top contacts")
-	var raw, rolled []float64
-	took, err := timed(repetitions, func() error {
-		ranks, err := m.reader.Top(ctx, scaleInstance, presence.MeasureTyping, false, m.month(), topContacts)
-		rolled = rolled[:0]
-		for _, r := range ranks {
-			rolled = append(rolled, r.Seconds)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	rawTook, err := timed(rawRepetitions, func() error {
-		rows, err := db.New(m.pool).RawTypingByContact(ctx, db.Time(m.month().To), db.Time(m.month().From), topContacts)
+	var raw []float64
+	took, err := timed(rawRepetitions, func() error {
+		rows, err := db.New(m.pool).RawTypingByContact(ctx, db.RawTypingByContactParams{
+			RangeEnd: db.Time(m.month().To), RangeStart: db.Time(m.month().From), MaxRows: topContacts,
+		})
 		raw = raw[:0]
 		for _, row := range rows {
 			raw = append(raw, float64(row.Micros)/1e6)
@@ -139,20 +119,37 @@ func (m *scaled) top(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.against("top 100 by typing, 30 days", took, rawTook)
-	return same(rolled, raw)
+	return m.against("top 100 by typing, 30 days", took, raw, func() (seconds []float64, err error) {
+		top, err := m.reader.Top(ctx, scaleInstance, history.By(presence.MeasureTyping), m.month(), topContacts)
+		for _, r := range top.Contacts {
+			seconds = append(seconds, r.Seconds)
+		}
+		return seconds, err
+	})
 }
 
-// against notes how long the service took for an answer, and how long a window function over the events took, in
-// milliseconds.
-func (m *scaled) against(name string, service, raw float64) {
-	m.figure(name, "ms", service)
-	m.figure("— by a window over the events", "ms", raw)
-	m.figure("— how many times as long that is", "", raw/service)
+// against records how long the service takes for a result, and how long a window function over the events took, in
+// milliseconds. Both results must be the same.
+func (m *scaled) against(name string, rawTook float64, raw []float64, service func() ([]float64, error)) error {
+	var computed []float64
+	took, err := timed(repetitions, func() (err error) {
+		computed, err = service()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	m.figure(name, "ms", took)
+	m.figure("— by a window over the events", "ms", rawTook)
+	m.figure("— how many times as long that is", "", rawTook/took)
+	if !slices.EqualFunc(computed, raw, func(a, b float64) bool { return a-b < 1e-3 && b-a < 1e-3 }) {
+		return fmt.Errorf("the results differ: %v, and by the window function %v", computed, raw)
+	}
+	return nil
 }
 
-// timed returns the median of how long something takes, in milliseconds, after a first time that does not count; once that
-// has taken a minute it counts, and is the only one.
+// timed returns the median duration of a function, in milliseconds, after one run that does not count. If that takes more
+// than a minute, it is the only one and counts.
 func timed(times int, do func() error) (ms float64, err error) {
 	var took []float64
 	for i := range times + 1 {
@@ -168,11 +165,4 @@ func timed(times int, do func() error) (ms float64, err error) {
 		}
 	}
 	return median(took, func(x float64) float64 { return x }), nil
-}
-
-func same(a, b []float64) error {
-	if !slices.EqualFunc(a, b, func(a, b float64) bool { return a-b < 1e-3 && b-a < 1e-3 }) {
-		return fmt.Errorf("the answers differ: %v and by the window function %v", a, b)
-	}
-	return nil
 }

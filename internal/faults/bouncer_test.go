@@ -12,9 +12,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// newBouncer starts PgBouncer in transaction mode before a database and returns the connection string for going through it.
+// newBouncer starts PgBouncer in transaction mode in front of a database and returns its connection string.
 func newBouncer(t testing.TB, p *place, d *database) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -49,7 +50,7 @@ server_login_retry = 1
 			t.Logf("PgBouncer's log ends:\n%s", tail(out.Name()))
 		}
 	})
-	eventually(t, "PgBouncer answers", func() bool {
+	pgtest.Eventually(t, "PgBouncer responds", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		conn, err := pgx.Connect(ctx, urlAt(host))
@@ -73,7 +74,7 @@ func TestPgBouncer(t *testing.T) {
 		l.during(300)
 		before := s.spooled()
 		d.kill()
-		eventually(t, "events go to the spool", func() bool { return s.spooled() > before })
+		pgtest.Eventually(t, "events go to the spool", func() bool { return s.spooled() > before })
 		d.start()
 	}
 	l.during(300)

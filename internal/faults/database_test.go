@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// database is a PostgreSQL that a test does with as it likes.
+// database is a PostgreSQL server of one test.
 type database struct {
 	t        testing.TB
 	dir      string
 	host     string
 	settings []string
 	proc     *process
-	fixed    string // the connection string of one that a service runs itself
+	fixed    string // the connection string of an embedded one
 }
 
 // newDatabase starts a new PostgreSQL.
@@ -49,10 +50,10 @@ func newDatabaseIn(t testing.TB, p *place, dir string, settings ...string) *data
 
 func (d *database) log() string { return filepath.Join(d.dir, "log.txt") }
 
-// start starts PostgreSQL and waits until it takes connections.
+// start starts PostgreSQL and waits until it accepts connections.
 func (d *database) start() {
 	d.t.Helper()
-	eventually(d.t, "PostgreSQL runs", func() bool {
+	pgtest.Eventually(d.t, "PostgreSQL runs", func() bool {
 		if d.proc == nil || !d.proc.running() {
 			d.launch()
 		}
@@ -64,7 +65,7 @@ func (d *database) start() {
 	})
 }
 
-// launch starts PostgreSQL without waiting for it. It may end at once, when processes of one that was killed still linger.
+// launch starts PostgreSQL without waiting for it. It may end at once if processes of a killed one still run.
 func (d *database) launch() {
 	d.t.Helper()
 	args := []string{
@@ -100,7 +101,7 @@ func (d *database) connect() (*pgx.Conn, error) {
 	return pgx.Connect(ctx, d.url())
 }
 
-// exec does statements, each by itself.
+// exec runs statements, each in its own transaction.
 func (d *database) exec(statements ...string) {
 	d.t.Helper()
 	conn, err := d.connect()
@@ -112,7 +113,7 @@ func (d *database) exec(statements ...string) {
 	}
 }
 
-// number asks for one.
+// number runs a query that returns one number.
 func (d *database) number(sql string) (n int) {
 	d.t.Helper()
 	conn, err := d.connect()
@@ -122,16 +123,16 @@ func (d *database) number(sql string) (n int) {
 	return n
 }
 
-// stop ends PostgreSQL in good order, without waiting for its clients.
+// stop shuts PostgreSQL down without waiting for its clients.
 func (d *database) stop() {
 	d.t.Helper()
 	d.proc.end(d.t, syscall.SIGINT)
 }
 
-// kill ends all of PostgreSQL's processes at once.
+// kill kills all processes of PostgreSQL.
 func (d *database) kill() { d.proc.kill() }
 
-// freeze stops all of PostgreSQL's processes without ending them: connections stay open, and nothing answers.
+// freeze suspends all processes of PostgreSQL: connections stay open, and nothing responds.
 func (d *database) freeze() { d.proc.signalAll(syscall.SIGSTOP) }
 
 func (d *database) thaw() { d.proc.signalAll(syscall.SIGCONT) }

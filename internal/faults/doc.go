@@ -1,6 +1,6 @@
-// Package faults breaks the service on purpose and counts what became of the events that it acknowledged. It has tests
-// only: they run the built program and PostgreSQL as processes of their own, send to the one while either is killed,
-// frozen, cut off or left without space, and then look for every single event in the database.
+// Package faults tests that no acknowledged event is lost or stored twice, whatever fails. Its tests run the built program
+// and PostgreSQL as separate processes, send events while either is killed, frozen, disconnected or out of space, and then
+// look for every event in the database.
 //
-// The short form is part of go test ./...; docs/reliability.md has the command for the long one and what it found.
+// The short form is part of go test ./...; docs/reliability.md has the command for the long form and its results.
 package faults

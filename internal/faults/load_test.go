@@ -21,21 +21,23 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/simulate"
 )
 
-const answerBound = 30 * time.Second // after which a client gives up
+const requestTimeout = 30 * time.Second
 
-var lastNumber atomic.Int64 // of all events that this process sends
+var lastNumber atomic.Int64 // of the events that this process sent
 
-// load sends events, each once and with a number of its own, and remembers how each was answered.
+// load sends events, each once and with its own number, and records the response to each.
 type load struct {
 	t       testing.TB
+	rng     *rand.Rand // of the test's choices
 	targets []*service
 	pace    time.Duration // a connection waits for up to twice as long between requests
 	pad     int           // bytes by which an event is larger
-	known   bool          // there are no new contacts in it after a while
+	cached  bool          // after a while it has no new contacts
 
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -44,45 +46,51 @@ type load struct {
 
 	mu      sync.Mutex
 	letters map[int64]letter // by number
-	other   map[int]int      // answers besides 200 and 503
-	hasty   int              // answers of 503 without Retry-After
-	slowest time.Duration    // until an answer of 200
+	other   map[int]int      // responses besides 200 and 503
+	hasty   int              // responses of 503 without Retry-After
+	slowest time.Duration    // until a response of 200
 }
 
 // letter is an event that was sent.
 type letter struct {
-	event    presence.Event
-	sentAt   time.Time
-	answerAt time.Time
-	id       string // "" unless it was answered with 200
+	event       presence.Event
+	sentAt      time.Time
+	respondedAt time.Time
+	id          string // "" unless the response was 200
 }
 
-// startLoad sends to the services over so many connections, in turn, until stop.
+// startLoad sends to the services in turn, over this many connections, until stop.
 func startLoad(t testing.TB, connections int, targets ...*service) *load {
 	return (&load{pace: 2 * time.Millisecond}).start(t, connections, targets...)
 }
 
 func (l *load) start(t testing.TB, connections int, targets ...*service) *load {
 	t.Helper()
-	l.t, l.targets, l.letters, l.other = t, targets, map[int64]letter{}, map[int]int{}
+	l.t, l.rng, l.targets, l.letters, l.other = t, pgtest.Rand(t), targets, map[int64]letter{}, map[int]int{}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	for i := range connections {
-		l.workers.Go(func() { l.work(ctx, targets[i%len(targets)].address()) })
+		rng := rand.New(rand.NewPCG(l.rng.Uint64(), 0))
+		l.workers.Go(func() { l.work(ctx, targets[i%len(targets)].address(), rng) })
 	}
 	t.Cleanup(l.stop)
 	return l
 }
 
-// stop ends the load after the answers under way.
+// moment is the duration of a fault that needs no certain one.
+func (l *load) moment() time.Duration {
+	return 200*time.Millisecond + time.Duration(l.rng.Int64N(int64(500*time.Millisecond)))
+}
+
+// stop ends the load after the requests under way.
 func (l *load) stop() {
 	l.cancel()
 	l.workers.Wait()
 }
 
-func (l *load) work(ctx context.Context, address string) {
+func (l *load) work(ctx context.Context, address string, rng *rand.Rand) {
 	var conn net.Conn
-	var answers *bufio.Reader
+	var responses *bufio.Reader
 	defer func() {
 		if conn != nil {
 			conn.Close()
@@ -90,25 +98,25 @@ func (l *load) work(ctx context.Context, address string) {
 	}()
 	for ctx.Err() == nil {
 		if conn == nil {
-			c, err := net.DialTimeout("tcp", address, answerBound)
+			c, err := net.DialTimeout("tcp", address, requestTimeout)
 			if err != nil {
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
-			conn, answers = c, bufio.NewReader(c)
+			conn, responses = c, bufio.NewReader(c)
 		}
-		if err := l.send(conn, answers, address); err != nil {
+		if err := l.send(conn, responses, address); err != nil {
 			conn.Close()
 			conn = nil
 		}
 		if l.pace > 0 {
-			time.Sleep(rand.N(2 * l.pace))
+			time.Sleep(time.Duration(rng.Int64N(int64(2 * l.pace))))
 		}
 	}
 }
 
-// send sends one event. The error says that the connection is of no more use.
-func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error {
+// send sends one event. After an error the connection is unusable.
+func (l *load) send(conn net.Conn, responses *bufio.Reader, address string) error {
 	n := lastNumber.Add(1)
 	sent := letter{event: l.newEvent(n)}
 	req, err := simulate.Request(context.Background(), "http://"+address+"/webhooks/zapi", "", sent.event)
@@ -119,18 +127,18 @@ func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error 
 	if err := req.Write(&wire); err != nil {
 		return err
 	}
-	_ = conn.SetDeadline(time.Now().Add(answerBound))
+	_ = conn.SetDeadline(time.Now().Add(requestTimeout))
 	sent.sentAt = presence.Now()
 	l.sent.Add(1)
 	_, err = conn.Write(wire.Bytes())
 	var resp *http.Response
 	var body []byte
 	if err == nil {
-		if resp, err = http.ReadResponse(answers, req); err == nil {
+		if resp, err = http.ReadResponse(responses, req); err == nil {
 			body, err = io.ReadAll(resp.Body)
 		}
 	}
-	sent.answerAt = presence.Now()
+	sent.respondedAt = presence.Now()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,11 +151,11 @@ func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error 
 	case http.StatusOK:
 		var answer struct{ ID string }
 		if err := json.Unmarshal(body, &answer, json.MatchCaseInsensitiveNames(true)); err != nil || answer.ID == "" {
-			l.t.Errorf("an answer of 200 without an id: %s", body)
+			l.t.Errorf("a response of 200 without an id: %s", body)
 		}
 		sent.id = answer.ID
 		l.acknowledged.Add(1)
-		l.slowest = max(l.slowest, sent.answerAt.Sub(sent.sentAt))
+		l.slowest = max(l.slowest, sent.respondedAt.Sub(sent.sentAt))
 	case http.StatusServiceUnavailable:
 		l.unavailable.Add(1)
 		if resp.Header.Get("Retry-After") == "" {
@@ -157,21 +165,21 @@ func (l *load) send(conn net.Conn, answers *bufio.Reader, address string) error 
 		l.other[resp.StatusCode]++
 	}
 	if resp.Close {
-		return errors.New("the connection's last answer")
+		return errors.New("the connection's last response")
 	}
 	return nil
 }
 
-// newEvent makes up the event of a number. Its unknown fields are written in ways that JSON allows and nobody would choose,
-// so that one that takes two ways to the database is only alike if neither changes a byte.
+// newEvent returns the event of a number. Its unknown fields use unusual but valid JSON, so that an event that reaches the
+// database in two ways is only equal if neither way changes a byte.
 func (l *load) newEvent(n int64) presence.Event {
 	extra := fmt.Appendf(nil, `{"n":%d,"text":"caf\u00e9 \/ \"%d\"","list":[2.50,1E2,{}]`, n, n)
 	if l.pad > 0 {
 		extra = fmt.Appendf(extra, `,"pad":"%s"`, strings.Repeat("x", l.pad))
 	}
 	phone := n * 7919 % 31
-	if n%100 == 0 && !l.known {
-		phone = n // of whom nobody has heard
+	if n%100 == 0 && !l.cached {
+		phone = n // a new contact
 	}
 	return presence.Event{
 		InstanceID: fmt.Sprintf("instance-%d", n%3), Phone: fmt.Sprintf("55449%08d", phone),
@@ -179,27 +187,27 @@ func (l *load) newEvent(n int64) presence.Event {
 	}
 }
 
-// during lets the load run until so many more events are acknowledged.
+// during waits until this many more events are acknowledged.
 func (l *load) during(events int64) {
 	l.t.Helper()
 	want := l.acknowledged.Load() + events
-	eventually(l.t, fmt.Sprintf("%d more events are acknowledged", events), func() bool { return l.acknowledged.Load() >= want })
+	pgtest.Eventually(l.t, fmt.Sprintf("%d more events are acknowledged", events), func() bool { return l.acknowledged.Load() >= want })
 }
 
-// count waits until the services are well, looks for every event in the database and writes the line of the table. It fails
+// count waits until the services are healthy, looks for every event in the database and writes the row of the table. It fails
 // the test if an acknowledged event is missing or one is there twice.
 func (l *load) count(name string, d *database) {
 	l.t.Helper()
 	l.countExcept(name, d, nil)
 }
 
-// countExcept is count where some events were damaged on purpose while the spool had them: they may be missing.
+// countExcept is count where events in the spool were damaged on purpose: they may be missing.
 func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 	l.t.Helper()
 	l.stop()
 	for _, s := range l.targets {
-		eventually(l.t, "the service at "+s.host+" has its database and an empty spool", s.well)
-		eventually(l.t, "the spools of "+s.dataDir+" are empty", func() bool { return len(s.segments()) == 0 })
+		pgtest.Eventually(l.t, "the service at "+s.host+" has its database and an empty spool", s.healthy)
+		pgtest.Eventually(l.t, "the spools of "+s.dataDir+" are empty", func() bool { return len(s.segments()) == 0 })
 	}
 	conn, err := d.connect()
 	must(l.t, err)
@@ -209,12 +217,13 @@ func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 	times := map[int64]int{}
 	rows, err := conn.Query(context.Background(), `
 		SELECT i.name, c.phone, e.status, e.received_at, e.seq, e.extra::text
-		FROM events AS e JOIN contacts AS c ON c.id = e.contact_id JOIN instances AS i ON i.id = c.instance_id`)
+		FROM events AS e JOIN contacts AS c ON c.id = e.contact_id JOIN instances AS i ON i.id = c.instance_id
+		WHERE i.name LIKE 'instance-%'`)
 	must(l.t, err)
-	complaints := 0
+	errorCount := 0
 	complain := func(format string, args ...any) {
 		l.t.Helper()
-		if complaints++; complaints <= 10 {
+		if errorCount++; errorCount <= 10 {
 			l.t.Errorf(format, args...)
 		}
 	}
@@ -236,11 +245,11 @@ func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 		if extra != string(want.Extra) {
 			complain("the unknown fields of event %d were stored as %s, sent as %s", n, extra, want.Extra)
 		}
-		if e.ReceivedAt.Before(sent.sentAt) || e.ReceivedAt.After(sent.answerAt) {
-			complain("event %d was sent at %s and answered at %s, and stored as received at %s", n, sent.sentAt, sent.answerAt, e.ReceivedAt)
+		if e.ReceivedAt.Before(sent.sentAt) || e.ReceivedAt.After(sent.respondedAt) {
+			complain("event %d was sent at %s and got its response at %s, and stored as received at %s", n, sent.sentAt, sent.respondedAt, e.ReceivedAt)
 		}
 		if id := presence.EventID(e.ReceivedAt, e.Seq); sent.id != "" && id != sent.id {
-			complain("event %d is stored under the id %s, and the answer was %s", n, id, sent.id)
+			complain("event %d is stored under the id %s, and the response was %s", n, id, sent.id)
 		}
 	}
 	must(l.t, rows.Err())
@@ -256,25 +265,25 @@ func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 		default:
 			f.missing++
 			complain("event %d, sent at %s and acknowledged at %s, is missing", n,
-				sent.sentAt.Format(time.RFC3339Nano), sent.answerAt.Format(time.RFC3339Nano))
+				sent.sentAt.Format(time.RFC3339Nano), sent.respondedAt.Format(time.RFC3339Nano))
 		}
 	}
-	if complaints > 10 {
-		l.t.Errorf("and %d complaints more", complaints-10)
+	if errorCount > 10 {
+		l.t.Errorf("and %d more errors", errorCount-10)
 	}
-	if n := d.number(`SELECT count(*) FROM quarantine WHERE position('"n":'::bytea IN body) > 0`); n != 0 {
-		l.t.Errorf("%d events are in quarantine", n)
+	if n := d.number(`SELECT count(*) FROM rejected_payloads WHERE position('"n":'::bytea IN body) > 0`); n != 0 {
+		l.t.Errorf("%d events are among the rejected payloads", n)
 	}
 	if l.hasty != 0 {
-		l.t.Errorf("%d answers of 503 were without Retry-After", l.hasty)
+		l.t.Errorf("%d responses of 503 had no Retry-After", l.hasty)
 	}
 	if len(l.other) != 0 {
-		l.t.Errorf("answers that a fault of ours must never have: %v", l.other)
+		l.t.Errorf("responses that our own faults must not cause: %v", l.other)
 	}
 	if f.acknowledged == 0 {
 		l.t.Error("no event was acknowledged")
 	}
-	l.t.Logf("sent %d, answered 200 %d, 503 %d, not at all %d; found %d, missing %d, set aside %d, doubled %d; slowest answer %s",
+	l.t.Logf("sent %d, 200 %d, 503 %d, no response %d; found %d, missing %d, set aside %d, doubled %d; slowest response %s",
 		f.sent, f.acknowledged, l.unavailable.Load(), l.failed.Load(), f.found, f.missing, f.setAside, f.doubled, l.slowest.Round(time.Millisecond))
 	table.add(f)
 }

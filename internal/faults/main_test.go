@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,14 +19,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	_ "github.com/presencelog/presencelog/internal/app" // go test must not take a result for current that is of older code
+	_ "github.com/presencelog/presencelog/internal/app" // so that go test does not reuse the result of older code
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
 )
 
-// long says that the long form runs: more rounds of everything that is a matter of luck.
+// long selects the long form: more rounds of faults whose moment is random.
 var long = os.Getenv("PRESENCELOG_FAULTS") == "long"
 
-// rounds returns how often a fault that is a matter of luck is brought about.
+// rounds returns how often a fault whose moment is random is repeated.
 func rounds() int {
 	if long {
 		return 20
@@ -33,9 +34,9 @@ func rounds() int {
 	return 3
 }
 
-// shared is what is made once for all tests.
+// shared is created once for all tests.
 var shared struct {
-	dir      string // for everything; others may enter it, since PostgreSQL may run as another user
+	dir      string // with permissions for other users, since PostgreSQL may run as one
 	once     sync.Once
 	program  string // the built presencelog
 	bin      string // PostgreSQL's programs
@@ -73,7 +74,7 @@ func run(m *testing.M) (code int) {
 	return code
 }
 
-// setUp builds the program and makes a cluster to copy, once.
+// setUp builds the program and creates a cluster to copy, once.
 func setUp(t testing.TB) {
 	t.Helper()
 	shared.once.Do(func() { shared.err = makeShared() })
@@ -91,14 +92,14 @@ func makeShared() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var err error
-	if shared.bin, err = embedded.Find(ctx, filepath.Join(shared.dir, "npm")); err != nil {
+	if shared.bin, err = embedded.Find(ctx, filepath.Join(shared.dir, "npm"), slog.Default()); err != nil {
 		return err
 	}
 	shared.template = filepath.Join(shared.dir, "template")
 	if err := makeForPostgres(shared.template); err != nil {
 		return err
 	}
-	// Small pieces of WAL, so that a small disk holds it.
+	// Small WAL segments, for the small disk.
 	initdb := command(true, filepath.Join(shared.bin, "initdb"), "-D", shared.template, "-U", "postgres", "-A", "trust",
 		"--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1")
 	if out, err := initdb.CombinedOutput(); err != nil {
@@ -107,8 +108,8 @@ func makeShared() error {
 	return nil
 }
 
-// place is where one test has its processes: a directory, and addresses that no other test has. With ports alone, a client
-// that comes back to where a killed service listened could meet the service of another test.
+// place is the directory and the addresses of one test. With ports alone, a client that reconnects to a killed service
+// could reach the service of another test.
 type place struct {
 	dir   string
 	hosts atomic.Int32
@@ -132,10 +133,10 @@ func newPlace(t testing.TB) *place {
 	return p
 }
 
-// host returns an address of this machine that nobody else has.
+// host returns an unused address of this machine.
 func (p *place) host() string { return fmt.Sprintf("%s.%d", p.net, p.hosts.Add(1)) }
 
-// smallDisk mounts a file system of so many bytes; only root can.
+// smallDisk mounts a file system of this many bytes; only root can.
 func smallDisk(t testing.TB, dir string, bytes int) {
 	t.Helper()
 	must(t, os.MkdirAll(dir, 0o755))
@@ -152,7 +153,7 @@ func smallDisk(t testing.TB, dir string, bytes int) {
 	})
 }
 
-// fillDisk takes all that is left on a disk and returns what gives it back.
+// fillDisk uses up a disk and returns a function that frees it.
 func fillDisk(t testing.TB, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "filler")
@@ -178,26 +179,14 @@ func must(t testing.TB, err error) {
 	}
 }
 
-const patience = 90 * time.Second // for what comes in the end; nothing is measured by it
-
-// eventually waits until something is so.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it has not come to pass in %s that %s", patience, what)
-		}
-	}
-}
-
-// fault is a line of the table.
+// fault is a row of the table.
 type fault struct {
 	name                                        string
 	sent, acknowledged, found, missing, doubled int
 	setAside                                    int
 }
 
-// table gathers what the tests found.
+// table collects the results of the tests.
 var table results
 
 type results struct {
@@ -240,7 +229,7 @@ const (
 	tableEnd   = "<!-- faults: end -->"
 )
 
-// write prints the table and puts it into the file that PRESENCELOG_FAULTS_TABLE names, seen from the module's root:
+// write prints the table and puts it into the file that PRESENCELOG_FAULTS_TABLE names, relative to the module's root:
 // between two marks if the file has them.
 func (r *results) write() error {
 	if len(r.faults) == 0 {

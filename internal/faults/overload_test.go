@@ -4,11 +4,11 @@ package faults
 
 import "testing"
 
-// mostMemory is what the service may take at the most, whatever is asked of it.
-const mostMemory = 150 << 20
+// maxMemory is the most that the service may use under any load.
+const maxMemory = 150 << 20
 
 // More clients than a batch has room for, and more bytes than two batches hold, while PostgreSQL commits and while it does
-// not. Not beside others, since it takes the whole machine.
+// not. Not in parallel: it uses the whole machine.
 func TestOverload(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "100MiB") // as docs/reliability.md advises
 	p := newPlace(t)
@@ -21,9 +21,9 @@ func TestOverload(t *testing.T) {
 	d.thaw()
 	l.during(1000)
 	l.count(overload, d)
-	if m := s.peakMemory(); m > mostMemory {
-		t.Errorf("the service took %d MiB of memory", m>>20)
+	if m := s.peakMemory(); m > maxMemory {
+		t.Errorf("the service used %d MiB of memory", m>>20)
 	} else {
-		t.Logf("the service took %d MiB of memory", m>>20)
+		t.Logf("the service used %d MiB of memory", m>>20)
 	}
 }

@@ -16,15 +16,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// process is a child that ends with the test, whatever becomes of it.
+// process is a child that ends with the test.
 type process struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 }
 
-// start starts a program. Linux kills it when the thread that started it ends, so that one waits for it.
+// start starts a program. Linux kills it when the thread that started it ends, so that thread waits.
 func start(t testing.TB, cmd *exec.Cmd) *process {
 	t.Helper()
 	if cmd.SysProcAttr == nil {
@@ -59,7 +61,7 @@ func (p *process) running() bool {
 	}
 }
 
-// kill ends the process and its children at once and waits until they are gone.
+// kill kills the process and its children and waits until they have ended.
 func (p *process) kill() {
 	if !p.running() {
 		return
@@ -80,15 +82,15 @@ func (p *process) signalAll(s syscall.Signal) {
 	}
 }
 
-// end asks the process to end.
+// end terminates the process and waits.
 func (p *process) end(t testing.TB, s syscall.Signal) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(s)
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(pgtest.Timeout):
 		p.kill()
-		t.Errorf("%s did not end in %s", filepath.Base(p.cmd.Path), patience)
+		t.Errorf("%s did not end in %s", filepath.Base(p.cmd.Path), pgtest.Timeout)
 	}
 }
 
@@ -110,7 +112,7 @@ func children(parent int) (pids []int) {
 	return pids
 }
 
-// command makes a command, one that PostgreSQL's user runs if this is root and forPostgres.
+// command returns a command, to run as PostgreSQL's user if forPostgres is set and this is root.
 func command(forPostgres bool, program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"
@@ -125,7 +127,7 @@ func command(forPostgres bool, program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// postgresUser returns whom PostgreSQL runs as if this is root, and else an error.
+// postgresUser returns the user that runs PostgreSQL if this is root.
 func postgresUser() (uid, gid uint32, err error) {
 	if os.Geteuid() != 0 {
 		return 0, 0, errors.New("not root")
@@ -141,7 +143,7 @@ func postgresUser() (uid, gid uint32, err error) {
 	return 0, 0, err
 }
 
-// makeForPostgres makes a directory that belongs to PostgreSQL's user.
+// makeForPostgres creates a directory owned by PostgreSQL's user.
 func makeForPostgres(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

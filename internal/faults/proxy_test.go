@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// proxy stands between a service and PostgreSQL, reads along and does its worst.
+// proxy sits between a service and PostgreSQL, reads the protocol and injects faults.
 type proxy struct {
 	host   string
 	target string
 
-	delay      atomic.Int64 // nanoseconds by which the server's answers are late
+	delay      atomic.Int64 // nanoseconds by which responses are delayed
 	refuse     atomic.Bool  // new connections are closed at once
-	swallow    atomic.Bool  // nothing is passed on, and nothing closed: a cable pulled
-	cutCommits atomic.Int64 // every so manieth commit loses its answer; 0: none
+	swallow    atomic.Bool  // nothing is forwarded or closed, as with a pulled cable
+	cutCommits atomic.Int64 // each commit of this number loses its response; 0: none
 
-	commits atomic.Int64 // that were done
-	cut     atomic.Int64 // those of them whose answer was not passed on
+	commits atomic.Int64 // successful ones
+	cut     atomic.Int64 // of these, those whose response was dropped
 
 	mu    sync.Mutex
 	links map[*link]bool
@@ -33,7 +33,7 @@ type proxy struct {
 // link is one client's connection.
 type link struct {
 	client, server net.Conn
-	committing     atomic.Bool // the server has been told to commit
+	committing     atomic.Bool // a commit was sent
 	idle           atomic.Bool // no transaction is open
 }
 
@@ -97,7 +97,8 @@ func (x *proxy) cutAll() {
 	}
 }
 
-// fromClient passes on messages and knows which of them commit: COMMIT, and an INSERT of events outside a transaction.
+// fromClient forwards messages and detects those that commit: COMMIT, and an INSERT of events outside a transaction, alone or
+// at the head of a pipeline.
 func (x *proxy) fromClient(l *link) {
 	inserts := map[string]bool{} // the names of prepared statements
 	first := true                // the first message has no type
@@ -114,7 +115,8 @@ func (x *proxy) fromClient(l *link) {
 		switch body := message[min(5, len(message)):]; kind {
 		case 'P':
 			name, query, _ := bytes.Cut(body, []byte{0})
-			inserts[string(name)] = bytes.Contains(query, []byte("name: InsertEvents"))
+			inserts[string(name)] = bytes.Contains(query, []byte("name: InsertEvents")) ||
+				bytes.Contains(query, []byte("name: InsertMissingEvents"))
 		case 'B':
 			_, rest, _ := bytes.Cut(body, []byte{0})
 			name, _, _ := bytes.Cut(rest, []byte{0})
@@ -131,8 +133,8 @@ func (x *proxy) fromClient(l *link) {
 	}
 }
 
-// fromServer passes on the answers, those to a commit when they are complete. If the commit was done, its answer may get
-// lost, and the link is cut.
+// fromServer forwards responses, those to a commit once they are complete. After a successful commit it may drop the
+// response and cut the link.
 func (x *proxy) fromServer(l *link) {
 	var held []byte
 	done := false

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
 // service is a presencelog serve.
@@ -21,12 +23,12 @@ type service struct {
 	t       testing.TB
 	host    string
 	dataDir string
-	url     string // of the database; "": its own
+	url     string // of the database; "": embedded
 	args    []string
 	proc    *process
 }
 
-// newService starts a service with a data directory of its own.
+// newService starts a service with its own data directory.
 func newService(t testing.TB, p *place, url string, args ...string) *service {
 	t.Helper()
 	host := p.host()
@@ -49,11 +51,11 @@ func (s *service) log() string { return s.dataDir + ".log" }
 
 func (s *service) address() string { return s.host + ":8080" }
 
-// start starts the service and waits until it answers.
+// start starts the service and waits until it responds.
 func (s *service) start() {
 	s.t.Helper()
 	s.launch()
-	eventually(s.t, "the service answers", func() bool {
+	pgtest.Eventually(s.t, "the service responds", func() bool {
 		if !s.proc.running() {
 			s.t.Fatal("the service ended at once")
 		}
@@ -76,13 +78,13 @@ func (s *service) launch() {
 	s.proc = start(s.t, cmd)
 }
 
-// kill ends the service as kill -9 does. PostgreSQL, where it is the service's child, is left to itself.
+// kill kills the service. An embedded PostgreSQL is not signalled.
 func (s *service) kill() {
 	_ = s.proc.cmd.Process.Kill()
 	<-s.proc.done
 }
 
-// stop ends the service in good order.
+// stop shuts the service down.
 func (s *service) stop() {
 	s.t.Helper()
 	s.proc.end(s.t, syscall.SIGTERM)
@@ -90,7 +92,7 @@ func (s *service) stop() {
 
 var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// get returns the status of the answer, or 0.
+// get returns the status of the response, or 0.
 func (s *service) get(path string) int {
 	resp, err := client.Get("http://" + s.address() + path)
 	if err != nil {
@@ -100,7 +102,7 @@ func (s *service) get(path string) int {
 	return resp.StatusCode
 }
 
-// metric returns the sum of a metric's values whose line contains all of the words, or -1 if it cannot be had.
+// metric returns the sum of a metric's values whose line contains all of the words, or -1 if it is missing.
 func (s *service) metric(name string, words ...string) float64 {
 	resp, err := client.Get("http://" + s.address() + "/metrics")
 	if err != nil {
@@ -133,8 +135,8 @@ func (s *service) spooled() int { return int(s.metric("presencelog_events_total"
 
 func (s *service) stored() int { return int(s.metric("presencelog_events_total", `result="stored"`)) }
 
-// well says that the service has its database and nothing in its spool.
-func (s *service) well() bool {
+// healthy reports whether the service has its database and an empty spool.
+func (s *service) healthy() bool {
 	return s.metric("presencelog_database_up") == 1 && s.metric("presencelog_spool_bytes") == 0 && s.get("/readyz") == http.StatusOK
 }
 
@@ -147,13 +149,13 @@ func (s *service) segments() []string {
 	})
 }
 
-// bad returns the files with what could not be read in the spools.
+// bad returns the .bad files of the spools.
 func (s *service) bad() []string {
 	names, _ := filepath.Glob(filepath.Join(s.dataDir, "spool", "*", "*.bad"))
 	return names
 }
 
-// peakMemory returns the most memory that the process ever had, in bytes.
+// peakMemory returns the peak memory of the process, in bytes.
 func (s *service) peakMemory() int {
 	s.t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.proc.pid()))

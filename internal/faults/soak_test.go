@@ -5,7 +5,6 @@ package faults
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// TestSoak mixes faults for as long as PRESENCELOG_SOAK says: two services, each behind a proxy, on one PostgreSQL, and one
+// TestSoak mixes faults for the time in PRESENCELOG_SOAK: two services, each behind a proxy, on one PostgreSQL, and one
 // or two faults at a time.
 func TestSoak(t *testing.T) {
 	text := os.Getenv("PRESENCELOG_SOAK")
@@ -35,15 +34,15 @@ func TestSoak(t *testing.T) {
 	}
 	l := (&load{pace: 10 * time.Millisecond}).start(t, 32, services...)
 
-	var ofService, ofDatabase sync.Mutex // each is broken by one fault at a time
-	either := func() (*service, *proxy) { i := rand.IntN(2); return services[i], proxies[i] }
+	var ofService, ofDatabase sync.Mutex // each has one fault at a time
+	either := func() (*service, *proxy) { i := l.rng.IntN(2); return services[i], proxies[i] }
 	faults := map[string]func(){
 		"service killed": func() {
 			ofService.Lock()
 			defer ofService.Unlock()
 			s, _ := either()
 			s.kill()
-			time.Sleep(aMoment())
+			time.Sleep(l.moment())
 			s.start()
 		},
 		"both services killed": func() {
@@ -60,21 +59,21 @@ func TestSoak(t *testing.T) {
 			ofDatabase.Lock()
 			defer ofDatabase.Unlock()
 			d.kill()
-			time.Sleep(aMoment())
+			time.Sleep(l.moment())
 			d.start()
 		},
 		"PostgreSQL stopped": func() {
 			ofDatabase.Lock()
 			defer ofDatabase.Unlock()
 			d.stop()
-			time.Sleep(4 * aMoment())
+			time.Sleep(4 * l.moment())
 			d.start()
 		},
 		"process of PostgreSQL killed": func() {
 			ofDatabase.Lock()
 			defer ofDatabase.Unlock()
 			if pids := children(d.proc.pid()); len(pids) > 0 {
-				_ = syscall.Kill(pids[rand.IntN(len(pids))], syscall.SIGKILL)
+				_ = syscall.Kill(pids[l.rng.IntN(len(pids))], syscall.SIGKILL)
 			}
 			d.start()
 		},
@@ -82,68 +81,68 @@ func TestSoak(t *testing.T) {
 			ofDatabase.Lock()
 			defer ofDatabase.Unlock()
 			d.freeze()
-			time.Sleep(10 * aMoment())
+			time.Sleep(10 * l.moment())
 			d.thaw()
 		},
 		"PostgreSQL read-only": func() {
 			ofDatabase.Lock()
 			defer ofDatabase.Unlock()
 			d.exec("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
-			time.Sleep(4 * aMoment())
+			time.Sleep(4 * l.moment())
 			d.exec("ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 		},
 		"connections cut": func() {
 			_, x := either()
 			for range 10 {
 				x.cutAll()
-				time.Sleep(aMoment() / 4)
+				time.Sleep(l.moment() / 4)
 			}
 		},
 		"connections refused": func() {
 			_, x := either()
 			x.refuse.Store(true)
 			x.cutAll()
-			time.Sleep(4 * aMoment())
+			time.Sleep(4 * l.moment())
 			x.refuse.Store(false)
 		},
-		"commits cut from their answers": func() {
+		"commits cut from their responses": func() {
 			_, x := either()
-			x.cutCommits.Store(1 + rand.Int64N(3))
-			time.Sleep(4 * aMoment())
+			x.cutCommits.Store(1 + l.rng.Int64N(3))
+			time.Sleep(4 * l.moment())
 			x.cutCommits.Store(0)
 		},
-		"answers late": func() {
+		"responses late": func() {
 			_, x := either()
-			x.delay.Store(int64(rand.N(1500 * time.Millisecond)))
-			time.Sleep(10 * aMoment())
+			x.delay.Store(l.rng.Int64N(int64(1500 * time.Millisecond)))
+			time.Sleep(10 * l.moment())
 			x.delay.Store(0)
 		},
 		"network silent": func() {
 			_, x := either()
 			x.swallow.Store(true)
-			time.Sleep(10 * aMoment())
+			time.Sleep(10 * l.moment())
 			x.swallow.Store(false)
 		},
 	}
 	names := slices.Sorted(maps.Keys(faults))
 	var mu sync.Mutex
 	times := map[string]int{}
-	began, told := time.Now(), time.Now()
+	began, logged := time.Now(), time.Now()
 	var both sync.WaitGroup
 	for range 2 {
 		both.Go(func() {
 			for time.Since(began) < length && !t.Failed() {
-				name := names[rand.IntN(len(names))]
+				name := names[l.rng.IntN(len(names))]
 				faults[name]()
 				mu.Lock()
 				times[name]++
-				if time.Since(told) > time.Minute {
-					told = time.Now()
+				if time.Since(logged) > time.Minute {
+					logged = time.Now()
 					fmt.Printf("soak: %s: sent %d, acknowledged %d, 503 %d, unanswered %d\n", time.Since(began).Round(time.Second),
 						l.sent.Load(), l.acknowledged.Load(), l.unavailable.Load(), l.failed.Load())
 				}
 				mu.Unlock()
-				time.Sleep(2 * aMoment())
+				time.Sleep(2 * l.moment())
 			}
 		})
 	}
@@ -155,6 +154,6 @@ func TestSoak(t *testing.T) {
 	t.Logf("%s of faults: %s", time.Since(began).Round(time.Second), strings.Join(list, ", "))
 	l.count(mixed, d)
 	for _, s := range services {
-		t.Logf("the service at %s took %d MiB of memory since it was started last", s.host, s.peakMemory()>>20)
+		t.Logf("the service at %s took %d MiB of memory since its last start", s.host, s.peakMemory()>>20)
 	}
 }

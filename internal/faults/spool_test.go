@@ -4,13 +4,13 @@ package faults
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
 func TestSpoolDiskFull(t *testing.T) {
@@ -25,15 +25,15 @@ func TestSpoolDiskFull(t *testing.T) {
 	l := (&load{pad: 4000}).start(t, 16, s)
 	l.during(100)
 	d.stop()
-	eventually(t, "the spool's disk is full", func() bool { return l.unavailable.Load() > 100 })
+	pgtest.Eventually(t, "the spool's disk is full", func() bool { return l.unavailable.Load() > 100 })
 	spooledDuring(t, s, 100)
 	d.start()
-	eventually(t, "the service is well", s.well)
+	pgtest.Eventually(t, "the service is healthy", s.healthy)
 	l.during(200)
 	l.count(spoolFull, d)
 }
 
-func TestSpoolAtItsBound(t *testing.T) {
+func TestSpoolAtItsLimit(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	d := newDatabase(t, p)
@@ -41,15 +41,15 @@ func TestSpoolAtItsBound(t *testing.T) {
 	l := startLoad(t, 16, s)
 	l.during(100)
 	d.stop()
-	eventually(t, "the spool is full", func() bool { return l.unavailable.Load() > 100 })
+	pgtest.Eventually(t, "the spool is full", func() bool { return l.unavailable.Load() > 100 })
 	spooledDuring(t, s, 100)
 	if n := s.metric("presencelog_spool_bytes"); n > 500000 {
 		t.Errorf("there are %.0f bytes in the spool", n)
 	}
 	d.start()
-	eventually(t, "the service is well", s.well)
+	pgtest.Eventually(t, "the service is healthy", s.healthy)
 	l.during(200)
-	l.count(spoolBound, d)
+	l.count(spoolLimit, d)
 }
 
 func TestSpoolDamaged(t *testing.T) {
@@ -84,14 +84,14 @@ func TestSpoolDamaged(t *testing.T) {
 			}
 		}
 		if i%2 == 0 {
-			for range 1 + rand.IntN(5) {
-				at := rand.IntN(len(content))
-				content[at] ^= 1 << rand.IntN(8)
+			for range 1 + l.rng.IntN(5) {
+				at := l.rng.IntN(len(content))
+				content[at] ^= 1 << l.rng.IntN(8)
 				hit(at, at+1)
 			}
 		}
 		if i%3 == 0 {
-			at := rand.IntN(len(content))
+			at := l.rng.IntN(len(content))
 			hit(at, len(content))
 			content = content[:at]
 		}
@@ -106,7 +106,7 @@ func TestSpoolDamaged(t *testing.T) {
 	if len(s.bad()) == 0 {
 		t.Error("nothing was set aside")
 	}
-	if !contains(s, "the spool is corrupt") && !contains(s, "segment of the spool was cut") {
+	if !contains(s, "the spool is corrupt") && !contains(s, "segment of the spool is truncated") {
 		t.Error("the damage was not reported")
 	}
 }
@@ -117,7 +117,7 @@ type spooled struct {
 	number      int64
 }
 
-// recordsOf reads a file of the spool that nobody has damaged yet; kill -9 may have cut its end.
+// recordsOf reads an undamaged file of the spool; kill -9 may have cut its end.
 func recordsOf(t testing.TB, content []byte) (records []spooled) {
 	t.Helper()
 	const header = 12

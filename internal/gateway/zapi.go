@@ -1,5 +1,6 @@
-// Package gateway knows the gateways' formats: it turns the bytes of a callback into a presence.Event and back. One file
-// for each gateway. How callbacks arrive and where events go is not its business.
+// Package gateway knows the gateways' formats, one file for each gateway: it decodes the bytes of a callback into a
+// presence.Event, and encodes an event again for exports and synthetic traffic. Package webhook calls it for each request,
+// package archive for each line; how bytes arrive and where events go is not its business.
 package gateway
 
 import (
@@ -106,7 +107,7 @@ func (raw *zapiBody) event() (presence.Event, error) {
 	return e, err
 }
 
-// TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be told.
+// TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be determined.
 func TypeZAPI(body []byte) string {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
@@ -132,11 +133,11 @@ func TypeZAPI(body []byte) string {
 // unmarshal reads a JSON object.
 func unmarshal(body []byte, into any) error {
 	err := json.Unmarshal(body, into)
-	var syntax *jsontext.SyntacticError
+	syntax, malformed := errors.AsType[*jsontext.SyntacticError](err)
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
 		return errors.New("the body is empty; it must be a JSON object")
-	case errors.As(err, &syntax):
+	case malformed:
 		return fmt.Errorf("the body is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
 	case err != nil || jsontext.Value(body).Kind() == 'n': // null would leave everything as it is
 		return errors.New("the body must be a JSON object")
@@ -182,7 +183,7 @@ func integer(field string, v jsontext.Value) (*int64, error) {
 		return nil, &FieldError{field, "is " + kindOf(v) + "; it must be an integer or null"}
 	}
 	var n int64
-	if err := json.Unmarshal(v, &n); err != nil || n == presence.NoLastSeen {
+	if err := json.Unmarshal(v, &n); err != nil {
 		return nil, &FieldError{field, "is " + shorten(string(v)) + "; it must be an integer of 64 bits or null"}
 	}
 	return &n, nil
@@ -206,16 +207,21 @@ func moment(field string, v jsontext.Value) (time.Time, error) {
 	return at, nil
 }
 
-// extra makes the unknown fields fit to be stored: compact, so that alike is alike, and not so deep that the database's
-// parser would refuse a whole batch for it.
+// extra makes the unknown fields fit to be stored: compact, so that alike is alike; not so deep that the database's parser
+// would refuse a whole batch for it; and with U+FFFD for NUL, which PostgreSQL accepts but cannot read again as text, so that
+// one such event would break every query over extra.
 func extra(v jsontext.Value) ([]byte, error) {
 	if v == nil || string(v) == "{}" {
 		return nil, nil
 	}
-	depth, inString := 0, false
+	depth, inString, replaced := 0, false, false
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
 		case inString && c == '\\':
+			if bytes.HasPrefix(v[i:], []byte(`\u0000`)) {
+				copy(v[i:], `\ufffd`)
+				replaced = true
+			}
 			i++
 		case c == '"':
 			inString = !inString
@@ -227,6 +233,9 @@ func extra(v jsontext.Value) ([]byte, error) {
 		case c == '}' || c == ']':
 			depth--
 		}
+	}
+	if replaced && !v.IsValid() { // two names have become one
+		return nil, &FieldError{"body", "has names that contain a NUL character"}
 	}
 	if err := v.Compact(); err != nil {
 		return nil, fmt.Errorf("the body is not JSON: %w", err)

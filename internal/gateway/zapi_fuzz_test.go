@@ -111,9 +111,6 @@ func storable(t *testing.T, e presence.Event) {
 	if e.Status < presence.Available || e.Status > presence.Recording {
 		t.Fatalf("the status is %d", e.Status)
 	}
-	if e.LastSeen != nil && *e.LastSeen == presence.NoLastSeen {
-		t.Fatal("lastSeen is what stands for null")
-	}
 	if e.Extra == nil {
 		return
 	}

@@ -12,9 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/rollup"
 	"github.com/presencelog/presencelog/internal/settings"
 )
 
@@ -36,12 +36,11 @@ type analytics struct {
 	people  []person
 }
 
-// TestAnalyticsAgreeWithTheModel makes up histories of the last days and of those around a change of the clocks in Berlin,
-// and compares the views with the model while nothing is rolled up, all, and some.
-func TestAnalyticsAgreeWithTheModel(t *testing.T) {
+// TestAnalyticsMatchModel generates histories of the last days and of those around a change of the clocks in Berlin, and
+// compares the views with the model while no intervals are stored, all, and some no longer count.
+func TestAnalyticsMatchModel(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := pgtest.Seed(t)
 	pool := pgtest.New(t)
 	now := presence.Now()
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -68,7 +67,7 @@ func TestAnalyticsAgreeWithTheModel(t *testing.T) {
 				}
 			}
 		}
-		if k == 0 { // one is there for days, so that no end of it is rolled up
+		if k == 0 { // one is there for days, so that its visit is not finished
 			for at := now.Add(-30 * time.Hour); at.Before(now); at = at.Add(4 * time.Minute) {
 				p.events = append(p.events, presence.Event{InstanceID: p.instance, Phone: p.phone, Status: presence.Available, ReceivedAt: at})
 			}
@@ -81,7 +80,7 @@ func TestAnalyticsAgreeWithTheModel(t *testing.T) {
 	}
 	store(t, pool, all)
 	for name, value := range map[string]time.Duration{"typing_timeout": 20 * time.Minute, "presence_timeout": 40 * time.Minute} {
-		if err := settings.Set(t.Context(), pool, "j", name, value); err != nil {
+		if err := settings.Set(t.Context(), pool, "j", name, value.String()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -115,23 +114,16 @@ func TestAnalyticsAgreeWithTheModel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	compare("nothing rolled up", true)
-	if err := rollup.Run(t.Context(), pool, presence.Now, 0); err != nil {
+	compare("nothing stored", true)
+	if err := intervals.Refresh(t.Context(), pool, presence.Now, 0); err != nil {
 		t.Fatal(err)
 	}
-	compare("all rolled up", false)
-	for _, window := range a.windows {
-		for range 3 {
-			from := window[0].Add(time.Duration(w.rng.Int64N(int64(80 * time.Hour)))).Truncate(15 * time.Minute)
-			until := from.Add(time.Duration(1+w.rng.IntN(60)) * 15 * time.Minute)
-			exec("INSERT INTO rollup_stale (instance_id, from_slot, until_slot) SELECT id, $1, $2 FROM instances WHERE name = 'i'", from, until)
-			// What is stale may be anything.
-			exec(`UPDATE rollups SET micros = 7, starts = 7, parts = part_of(7, 7, 7, 7)
-				WHERE instance_id = (SELECT id FROM instances WHERE name = 'i') AND ended_slot >= $1 AND ended_slot < $2`, from, until)
-		}
-	}
-	exec("UPDATE rollup_state SET rolled_until = $1", now.Add(-time.Duration(w.rng.Int64N(int64(80*time.Hour)))).Truncate(15*time.Minute))
-	compare("some stale", false)
+	compare("all stored", true)
+	// Intervals after a checkpoint no longer count, whatever they say.
+	exec(`SELECT mark_late(array_agg(id), array_agg(now() - random() * interval '80 h')) FROM contacts WHERE id % 3 = 0`)
+	exec(`UPDATE intervals AS i SET ended_at = i.ended_at + '1 h', events = 7
+		FROM contact_states AS s WHERE s.contact_id = i.contact_id AND i.started_at > s.checkpoint`)
+	compare("some late", true)
 }
 
 // same compares two sets of lines.
@@ -200,15 +192,18 @@ func (a *analytics) compareSpans() {
 			switch s.status {
 			case presence.Composing:
 				add("typing", p, s, "")
+				add("intervals", p, s, "")
 			case presence.Recording:
 				add("recording", p, s, "")
+				add("intervals", p, s, "")
 			}
 		}
 		for _, v := range p.visits {
 			add("visits", p, v, "")
+			add("intervals", p, v, "")
 		}
 	}
-	for _, view := range []string{"typing", "recording", "visits"} {
+	for _, view := range []string{"typing", "recording", "visits", "intervals"} {
 		a.same(view, a.lines("SELECT "+columns+") FROM analytics."+view), want[view])
 	}
 	a.same("spans", a.lines("SELECT "+columns+", status) FROM analytics.spans"), want["spans"])
@@ -357,7 +352,7 @@ func (a *analytics) compareSums(state string) {
 	}
 }
 
-func TestDaysBeginAsInTheCalendar(t *testing.T) {
+func TestDaysFollowTheCalendar(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	for _, test := range []struct{ day, zone, want, why string }{

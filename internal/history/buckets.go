@@ -6,7 +6,7 @@ import (
 	_ "time/tzdata" // time zones must not depend on the machine
 )
 
-// MaxBuckets is how many buckets an answer may have.
+// MaxBuckets is how many buckets a response may have.
 const MaxBuckets = 1000
 
 // ErrTooManyBuckets says that a range would be cut into more than MaxBuckets.
@@ -30,12 +30,12 @@ type Calendar struct {
 	Zone   *time.Location
 }
 
-// bounds returns the moments between which the buckets lie, the range's own ends included, in UTC.
-func (c Calendar) bounds() ([]time.Time, error) {
+// bounds returns the moments between which the buckets lie, the range's own ends included, in UTC. There are at most maxBuckets.
+func (c Calendar) bounds(maxBuckets int) ([]time.Time, error) {
 	bounds := []time.Time{c.From.UTC()}
 	if c.Bucket != NoBucket {
 		for at := next(c.From.In(c.Zone), c.Bucket); at.Before(c.To); at = next(at, c.Bucket) {
-			if len(bounds) == MaxBuckets {
+			if len(bounds) == maxBuckets {
 				return nil, ErrTooManyBuckets
 			}
 			bounds = append(bounds, at.UTC())

@@ -29,7 +29,7 @@ func moment(t testing.TB, s string) time.Time {
 	return at
 }
 
-func TestBoundsFollowTheCalendarOfTheZone(t *testing.T) {
+func TestBucketsFollowTheCalendarOfTheZone(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, tz string
@@ -73,7 +73,7 @@ func TestBoundsFollowTheCalendarOfTheZone(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Calendar{Range{moment(t, test.from), moment(t, test.to)}, test.bucket, zone(t, test.tz)}.bounds()
+			got, err := Calendar{Range{moment(t, test.from), moment(t, test.to)}, test.bucket, zone(t, test.tz)}.bounds(MaxBuckets)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func TestBoundsFollowTheCalendarOfTheZone(t *testing.T) {
 	}
 }
 
-func TestDaysHaveAsManyHoursAsTheClockShows(t *testing.T) {
+func TestDaysHaveTheHoursOfTheClock(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		tz, from, to string
@@ -101,7 +101,7 @@ func TestDaysHaveAsManyHoursAsTheClockShows(t *testing.T) {
 		{"America/Sao_Paulo", "2026-10-25T00:00:00-03:00", "2026-10-26T00:00:00-03:00", 24},
 		{"Asia/Kolkata", "2026-10-25T00:00:00+05:30", "2026-10-26T00:00:00+05:30", 24},
 	} {
-		got, err := Calendar{Range{moment(t, test.from), moment(t, test.to)}, Hour, zone(t, test.tz)}.bounds()
+		got, err := Calendar{Range{moment(t, test.from), moment(t, test.to)}, Hour, zone(t, test.tz)}.bounds(MaxBuckets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,14 +111,14 @@ func TestDaysHaveAsManyHoursAsTheClockShows(t *testing.T) {
 	}
 }
 
-func TestAThousandBucketsAreTheMost(t *testing.T) {
+func TestBucketsAreLimited(t *testing.T) {
 	t.Parallel()
 	from := moment(t, "2026-01-01T00:00:00Z")
 	for _, test := range []struct {
 		length time.Duration
 		err    error
 	}{{MaxBuckets * time.Hour, nil}, {MaxBuckets*time.Hour + time.Microsecond, ErrTooManyBuckets}, {290 * 365 * 24 * time.Hour, ErrTooManyBuckets}} {
-		got, err := Calendar{Range{from, from.Add(test.length)}, Hour, time.UTC}.bounds()
+		got, err := Calendar{Range{from, from.Add(test.length)}, Hour, time.UTC}.bounds(MaxBuckets)
 		if !errors.Is(err, test.err) || err == nil && len(got) != MaxBuckets+1 {
 			t.Errorf("%s: %d bounds, %v", test.length, len(got), err)
 		}
@@ -133,10 +133,9 @@ var odd = []string{
 	"Africa/Casablanca", "Atlantic/Azores", "Antarctica/Troll", "Europe/Moscow",
 }
 
-func TestBucketsAreUnitsOfTheCalendarWhereverAndWhenever(t *testing.T) {
+func TestBucketsAreCalendarUnitsInEveryZone(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := pgtest.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	units := map[Bucket]struct {
 		length, most time.Duration
@@ -157,7 +156,7 @@ func TestBucketsAreUnitsOfTheCalendarWhereverAndWhenever(t *testing.T) {
 		for bucket, unit := range units {
 			from := time.UnixMicro(first + rng.Int64N(span)).UTC()
 			in := Range{from, from.Add(time.Duration(1+rng.Int64N(int64(unit.length)*40)) / 1000 * 1000).Add(time.Microsecond)}
-			got, err := Calendar{in, bucket, loc}.bounds()
+			got, err := Calendar{in, bucket, loc}.bounds(MaxBuckets)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +182,7 @@ func TestHoursGoOnWhereNothingChanges(t *testing.T) {
 	t.Parallel()
 	in := Range{moment(t, "2038-01-19T03:00:00Z"), moment(t, "2038-01-19T04:00:00Z")}
 	for _, name := range odd {
-		got, err := Calendar{in, Hour, zone(t, name)}.bounds()
+		got, err := Calendar{in, Hour, zone(t, name)}.bounds(MaxBuckets)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,7 +194,7 @@ func TestHoursGoOnWhereNothingChanges(t *testing.T) {
 	}
 }
 
-func TestBoundsAreThoseOfPostgreSQL(t *testing.T) {
+func TestBucketsMatchPostgreSQL(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	in := Range{moment(t, "2009-01-15T12:34:56Z"), moment(t, "2011-06-15T12:34:56Z")}
@@ -204,7 +203,7 @@ func TestBoundsAreThoseOfPostgreSQL(t *testing.T) {
 		"Australia/Lord_Howe", "Pacific/Chatham", "Pacific/Kiritimati", "Europe/Moscow",
 	} {
 		for _, bucket := range []Bucket{Day, Week, Month} {
-			got, err := Calendar{in, bucket, zone(t, tz)}.bounds()
+			got, err := Calendar{in, bucket, zone(t, tz)}.bounds(MaxBuckets)
 			if err != nil {
 				t.Fatal(err)
 			}

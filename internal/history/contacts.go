@@ -12,9 +12,10 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Instances returns the instances that were heard of, in the order of their ids, at most limit, those after the given id.
-func (r *Reader) Instances(ctx context.Context, after string, limit int) ([]presence.Instance, error) {
-	rows, err := r.q.ListInstances(ctx, after, int32(limit))
+// Instances returns the instances that have events, in the order of their ids, at most limit, those after the given id. Of
+// visible, nil means all instances.
+func (r *Reader) Instances(ctx context.Context, visible []string, after string, limit int) ([]presence.Instance, error) {
+	rows, err := r.q.ListInstances(ctx, db.ListInstancesParams{AfterName: after, Visible: visible, MaxRows: int32(limit)})
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +35,7 @@ func (r *Reader) Contact(ctx context.Context, instanceID, phone string) (presenc
 		return presence.Contact{}, err
 	}
 	now := r.now()
-	row, err := r.q.GetContact(ctx, db.Time(now), id)
+	row, err := r.q.GetContact(ctx, db.GetContactParams{Now: db.Time(now), ContactID: id})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return presence.Contact{}, &NotFoundError{InstanceID: instanceID, Phone: phone}
 	}
@@ -72,18 +73,9 @@ func (r *Reader) Contacts(ctx context.Context, ask ContactsQuery) ([]presence.Co
 		rows, err := r.q.ListContacts(ctx, all)
 		return contactsOf(rows, now), err
 	}
-	longest, err := r.q.LongestTimeouts(ctx)
-	if err != nil {
-		return nil, err
-	}
-	heard := longest.Presence
-	if !slices.Contains(ask.Statuses, presence.Available) && !slices.Contains(ask.Statuses, presence.Paused) {
-		heard = longest.TypingOrRecording
-	}
 	present, err := r.q.ListPresentContacts(ctx, db.ListPresentContactsParams{
-		HeardSince: db.Time(now.Add(-time.Duration(heard) * time.Microsecond)),
-		Now:        all.Now, InstanceID: all.InstanceID, AfterPhone: all.AfterPhone, Search: all.Search,
-		Statuses: all.Statuses, MaxRows: all.MaxRows,
+		Now: all.Now, InstanceID: all.InstanceID, AfterPhone: all.AfterPhone, Search: all.Search, Statuses: all.Statuses,
+		MaxRows: all.MaxRows,
 	})
 	rows := make([]db.ListContactsRow, len(present))
 	for i, row := range present {

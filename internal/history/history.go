@@ -1,4 +1,4 @@
-// Package history answers what can be asked of the past: timelines, durations, events, contacts. It turns questions into
+// Package history reads the past: timelines, durations, events, contacts. It turns requests into
 // the queries of db and rows into the words of presence; it neither stores nor serves.
 package history
 
@@ -27,7 +27,7 @@ func (e *NotFoundError) Error() string {
 	return fmt.Sprintf("nothing was ever received of %q in this instance", e.Phone)
 }
 
-// Reader answers questions. It may be used by many goroutines.
+// Reader runs queries. It may be used by many goroutines.
 type Reader struct {
 	conn Conn
 	q    *db.Queries
@@ -45,13 +45,10 @@ func NewReader(conn Conn, now func() time.Time) *Reader {
 	return &Reader{conn: conn, q: db.New(conn), now: now}
 }
 
-// At returns a Reader whose clock stands still, for answers that speak of now more than once.
+// At returns a Reader whose clock stands still, for responses that refer to now more than once.
 func (r *Reader) At(now time.Time) *Reader {
 	return &Reader{conn: r.conn, q: r.q, now: func() time.Time { return now }}
 }
-
-// on returns a Reader that reads within a transaction.
-func (r *Reader) on(tx pgx.Tx) *Reader { return &Reader{conn: r.conn, q: db.New(tx), now: r.now} }
 
 // Range is a half-open range of time: [From, To).
 type Range struct{ From, To time.Time }
@@ -74,8 +71,11 @@ func (r *Reader) contact(ctx context.Context, instanceID, phone string) (int32, 
 	if !IsText(instanceID) || !IsText(phone) {
 		return 0, &NotFoundError{InstanceID: instanceID, Phone: phone}
 	}
-	id, err := r.q.FindContact(ctx, instanceID, phone)
+	id, err := r.q.FindContact(ctx, db.FindContactParams{Instance: instanceID, Phone: phone})
 	if errors.Is(err, pgx.ErrNoRows) {
+		if _, err := r.instance(ctx, instanceID); err != nil {
+			return 0, err
+		}
 		return 0, &NotFoundError{InstanceID: instanceID, Phone: phone}
 	}
 	return id, err
@@ -96,7 +96,9 @@ func (r *Reader) Timeline(
 	now := db.Time(r.now())
 	for events := limit; ; events *= 2 {
 		until := in.To
-		switch at, err := r.q.TimeOfEvent(ctx, id, db.Time(in.From), db.Time(in.To), int32(events)); {
+		switch at, err := r.q.TimeOfEvent(ctx, db.TimeOfEventParams{
+			ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), N: int32(events),
+		}); {
 		case err == nil:
 			until = at.Time
 		case !errors.Is(err, pgx.ErrNoRows):
@@ -133,15 +135,16 @@ type EventKey struct {
 	Seq        int16
 }
 
-// Events returns a contact's events in the range in their order of arrival, at most limit, those after the given key.
+// Events returns a contact's events in the range in their order of arrival, those after the given key, or backwards those before
+// it: at most limit, and fewer if their unknown fields are large. more says that there are others after them.
 func (r *Reader) Events(
-	ctx context.Context, instanceID, phone string, in Range, after *EventKey, limit int,
-) ([]presence.Event, error) {
+	ctx context.Context, instanceID, phone string, in Range, key *EventKey, backwards bool, limit int,
+) (events []presence.Event, more bool, err error) {
 	id, err := r.contact(ctx, instanceID, phone)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return r.eventsOf(ctx, contactRef{id, instanceID, phone}, in, after, limit)
+	return r.page(ctx, contactRef{id, instanceID, phone}, in, key, backwards, limit)
 }
 
 type contactRef struct {
@@ -149,50 +152,40 @@ type contactRef struct {
 	instanceID, phone string
 }
 
-func (r *Reader) eventsOf(ctx context.Context, c contactRef, in Range, after *EventKey, limit int) ([]presence.Event, error) {
-	if after == nil {
-		after = &EventKey{in.From, -1}
+// page reads the events after a key, or before it, that fit into a page. Without a key it is the first page.
+func (r *Reader) page(
+	ctx context.Context, c contactRef, in Range, key *EventKey, backwards bool, limit int,
+) (events []presence.Event, more bool, err error) {
+	if key == nil {
+		key = &EventKey{in.From, -1}
+		if backwards {
+			key.ReceivedAt = in.To
+		}
 	}
-	rows, err := r.q.EventsAscending(ctx, db.EventsAscendingParams{
-		ContactID: c.id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To),
-		AfterReceivedAt: db.Time(after.ReceivedAt), AfterSeq: after.Seq, MaxRows: int32(limit),
+	rows, err := r.q.EventPage(ctx, db.EventPageParams{
+		ContactID: c.id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Descending: backwards, MaxBytes: pageBytes,
+		KeyReceivedAt: db.Time(key.ReceivedAt), KeySeq: key.Seq, MaxRows: int32(limit + 1),
 	})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	events := make([]presence.Event, len(rows))
-	for i, e := range rows {
-		events[i] = c.event(e)
+	events = make([]presence.Event, 0, min(len(rows), limit))
+	for _, e := range rows {
+		if len(events) == limit || !e.Fits {
+			return events, true, nil
+		}
+		events = append(events, presence.Event{
+			InstanceID: c.instanceID, Phone: c.phone, Status: presence.Status(e.Status),
+			ReceivedAt: e.ReceivedAt.Time.UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
+		})
 	}
-	return events, nil
+	return events, false, nil
 }
 
-// EventsBackwards is Events from the last to the first, those before the given key.
-func (r *Reader) EventsBackwards(
-	ctx context.Context, instanceID, phone string, in Range, before *EventKey, limit int,
-) ([]presence.Event, error) {
-	id, err := r.contact(ctx, instanceID, phone)
-	if err != nil {
-		return nil, err
-	}
-	if before == nil {
-		before = &EventKey{in.To, -1}
-	}
-	rows, err := r.q.EventsDescending(ctx, db.EventsDescendingParams{
-		ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To),
-		BeforeReceivedAt: db.Time(before.ReceivedAt), BeforeSeq: before.Seq, MaxRows: int32(limit),
-	})
-	if err != nil {
-		return nil, err
-	}
-	events := make([]presence.Event, len(rows))
-	for i, e := range rows {
-		events[i] = contactRef{id, instanceID, phone}.event(db.EventsAscendingRow(e))
-	}
-	return events, nil
-}
-
-const pageRows = 10_000
+const (
+	pageRows  = 10_000
+	pageBytes = 1 << 20 // of unknown fields, after which a page ends
+)
 
 // AllEvents returns the events in the range of all contacts of an instance, or of all instances for "", contact after
 // contact, each one's in their order of arrival. Memory does not grow with their number.
@@ -206,7 +199,9 @@ func (r *Reader) AllEvents(ctx context.Context, instanceID string, in Range) ite
 		}
 		var last contactRef
 		for more := true; more; {
-			contacts, err := r.q.AllContacts(ctx, instanceID, last.instanceID, last.phone, pageRows)
+			contacts, err := r.q.AllContacts(ctx, db.AllContactsParams{
+				Instance: instanceID, AfterInstance: last.instanceID, AfterPhone: last.phone, MaxRows: pageRows,
+			})
 			if err != nil {
 				yield(presence.Event{}, err)
 				return
@@ -225,7 +220,7 @@ func (r *Reader) AllEvents(ctx context.Context, instanceID string, in Range) ite
 func (r *Reader) yieldEvents(ctx context.Context, c contactRef, in Range, yield func(presence.Event, error) bool) bool {
 	var after *EventKey
 	for {
-		page, err := r.eventsOf(ctx, c, in, after, pageRows)
+		page, more, err := r.page(ctx, c, in, after, false, pageRows)
 		if err != nil {
 			yield(presence.Event{}, err)
 			return false
@@ -236,15 +231,8 @@ func (r *Reader) yieldEvents(ctx context.Context, c contactRef, in Range, yield 
 			}
 			after = &EventKey{e.ReceivedAt, e.Seq}
 		}
-		if len(page) < pageRows {
+		if !more {
 			return true
 		}
-	}
-}
-
-func (c contactRef) event(e db.EventsAscendingRow) presence.Event {
-	return presence.Event{
-		InstanceID: c.instanceID, Phone: c.phone, Status: presence.Status(e.Status),
-		ReceivedAt: e.ReceivedAt.Time.UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
 	}
 }

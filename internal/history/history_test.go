@@ -42,8 +42,7 @@ func TestRandomHistories(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	const contacts = 3000
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := pgtest.Seed(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	now := at("2026-03-10T12:00:00Z")
 	timeouts := map[string]presence.Timeouts{
@@ -71,7 +70,7 @@ func TestRandomHistories(t *testing.T) {
 			"typing_timeout": timeouts[name].Typing, "recording_timeout": timeouts[name].Recording,
 			"presence_timeout": timeouts[name].Presence,
 		} {
-			if err := settings.Set(t.Context(), pool, name, setting, value); err != nil {
+			if err := settings.Set(t.Context(), pool, name, setting, value.String()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -181,7 +180,7 @@ func compare(
 	if in.To.Sub(in.From) > history.MaxBuckets*time.Hour/2 {
 		over.Bucket = history.Week
 	}
-	d, err := reader.ContactDurations(ctx, instance, phone, over)
+	d, err := reader.Durations(ctx, instance, phone, over)
 	if err != nil {
 		t.Error(err)
 		return

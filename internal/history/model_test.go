@@ -88,7 +88,7 @@ func modelSpans(events []presence.Event, t presence.Timeouts, now time.Time) []m
 	return spans
 }
 
-// confirmed gives the part that events vouch for, which may be empty.
+// confirmed gives the part that events confirm, which may be empty.
 func (s modelSpan) confirmed() (from, until time.Time) {
 	if s.events == 0 {
 		return s.start, s.start
@@ -129,11 +129,11 @@ func modelVisits(spans []modelSpan) []modelSpan {
 	return visits
 }
 
-// modelDurations sums up stretches within [from, to).
-func modelDurations(stretches []modelSpan, from, to time.Time) presence.Durations {
+// modelDurations sums up intervals within [from, to).
+func modelDurations(intervals []modelSpan, from, to time.Time) presence.Durations {
 	var d presence.Durations
 	var lengths []float64
-	for _, s := range stretches {
+	for _, s := range intervals {
 		confirmedFrom, confirmedUntil := s.confirmed()
 		d.Seconds += overlap(s.start, s.end, from, to)
 		d.ConfirmedSeconds += overlap(confirmedFrom, confirmedUntil, from, to)

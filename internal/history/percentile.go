@@ -1,9 +1,13 @@
 package history
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // percentile returns PostgreSQL's percentile_cont: the value at p (0 to 1) of the way through the numbers in order, between
-// two of them if it falls there. It puts the numbers in another order; there must be one.
+// two of them if it falls there. It is for p that are multiples of 0.1, of which the value is one too. It puts the numbers in
+// another order; there must be one.
 func percentile(numbers []int64, p float64) float64 {
 	at := p * float64(len(numbers)-1)
 	below := int(at)
@@ -12,7 +16,7 @@ func percentile(numbers []int64, p float64) float64 {
 	if rest := at - float64(below); rest > 0 {
 		value += rest * float64(slices.Min(numbers[below+1:])-numbers[below])
 	}
-	return value
+	return math.Round(value*10) / 10
 }
 
 // selectNth moves the number that would be the nth from 0 if they were in order to its place, those that are not larger

@@ -11,10 +11,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
-	"github.com/presencelog/presencelog/internal/rollup"
 )
 
 // touched is how many rows were read of each month's partition, from the table or its indexes.
@@ -36,9 +36,9 @@ func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
 	return read
 }
 
-// TestQuestionsReadWhatTheyAskFor counts the rows that the database reads for each question: those of the contact, in the
+// TestQueriesReadOnlyTheirRange counts the rows that the database reads for each question: those of the contact, in the
 // month that it is about. It must not depend on how many others there are.
-func TestQuestionsReadWhatTheyAskFor(t *testing.T) {
+func TestQueriesReadOnlyTheirRange(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	ctx := t.Context()
@@ -61,7 +61,7 @@ func TestQuestionsReadWhatTheyAskFor(t *testing.T) {
 	if _, err := pool.Exec(ctx, "VACUUM ANALYZE events"); err != nil {
 		t.Fatal(err)
 	}
-	if err := rollup.Run(ctx, pool, func() time.Time { return now }, 0); err != nil {
+	if err := intervals.Refresh(ctx, pool, presence.Now, 0); err != nil {
 		t.Fatal(err)
 	}
 
@@ -76,7 +76,7 @@ func TestQuestionsReadWhatTheyAskFor(t *testing.T) {
 	odd := history.Range{From: at("2026-03-15T00:07:00Z"), To: at("2026-03-16T00:03:00Z")}
 	daily := history.Calendar{Range: day, Bucket: history.Hour, Zone: time.UTC}
 	const inMonth, inDay = perMonth, 36
-	const aLook = 3 * 32 * 140 // at who was heard of: some ranges of pages that the BRIN index names
+	const aLook = 3 * 32 * 140 // finding the active contacts: some ranges of pages that the BRIN index names
 	for _, test := range []struct {
 		name string
 		most int64 // rows read of the month it is about
@@ -95,27 +95,27 @@ func TestQuestionsReadWhatTheyAskFor(t *testing.T) {
 			return err
 		}},
 		{"durations of a contact", 10 * inDay, func(ctx context.Context) error {
-			_, err := reader.ContactDurations(ctx, "i", "55447", daily)
+			_, err := reader.Durations(ctx, "i", "55447", daily)
 			return err
 		}},
 		{"events of a contact", 3 * inDay, func(ctx context.Context) error {
-			_, err := reader.Events(ctx, "i", "55447", day, nil, 1000)
+			_, _, err := reader.Events(ctx, "i", "55447", day, nil, false, 1000)
 			return err
 		}},
 		{"durations of all contacts", aLook, func(ctx context.Context) error {
-			_, err := reader.InstanceDurations(ctx, "i", daily)
+			_, err := reader.Durations(ctx, "i", "", daily)
 			return err
 		}},
 		{"the same, cut within a quarter of an hour", 3*aLook + contacts*inDay, func(ctx context.Context) error {
-			_, err := reader.InstanceDurations(ctx, "i", history.Calendar{Range: odd, Bucket: history.Hour, Zone: time.UTC})
+			_, err := reader.Durations(ctx, "i", "", history.Calendar{Range: odd, Bucket: history.Hour, Zone: time.UTC})
 			return err
 		}},
 		{"heat map", aLook, func(ctx context.Context) error {
-			_, err := reader.Heatmap(ctx, "i", presence.MeasureTyping, day, time.UTC)
+			_, err := reader.Heatmap(ctx, "i", "", presence.MeasureTyping, day, time.UTC)
 			return err
 		}},
 		{"top", aLook, func(ctx context.Context) error {
-			_, err := reader.Top(ctx, "i", presence.MeasureTyping, false, day, 10)
+			_, err := reader.Top(ctx, "i", history.By(presence.MeasureTyping), day, 10)
 			return err
 		}},
 	} {

@@ -4,139 +4,192 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/gateway"
+	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/spool"
 )
 
 const (
-	drainPause  = 200 * time.Millisecond // between looks at the spool, and tries of a database that is away
-	drainEvents = 1000                   // at once
-	drainBound  = 10 * time.Second       // for so many, and longer each time that it was not enough
-	drainLimit  = 2 * time.Minute        // of that
-	drainTold   = time.Minute            // between reports that it does not succeed
+	drainInterval = 200 * time.Millisecond
+	drainEvents   = 1000             // in one transaction
+	minTimeout    = 10 * time.Second // of a transaction; doubled each time that it is exceeded
+	maxTimeout    = 2 * time.Minute
+	logInterval   = time.Minute // between messages that draining fails
 )
 
-// drain moves what is in the spool to the database, oldest first, and finds out when a database that was away is back. A
-// segment is removed when all of it is committed; after a crash half way its events are written again, which does nothing
-// to those that are there.
-func (w *Writer) drain(ctx context.Context, prepare func(context.Context) error) {
-	defer w.ended.Done()
-	store := NewStore(w.pool)
-	var told time.Time
-	w.patience = drainBound
+// Drain moves the records of the spools to the database, oldest first, and notices when a database that was away is back. A
+// segment is removed when all of it is committed. After a crash half way its events are written again; duplicates are
+// skipped.
+type Drain struct {
+	pool     *pgxpool.Pool
+	store    *Store
+	rejected *rejectedStore
+	spools   []*spool.Spool
+	away     *atomic.Bool
+	prepare  func(context.Context) error
+	keep     func(context.Context, []presence.Event) ([]presence.Event, error)
+	meter    *metrics.Metrics
+	log      *slog.Logger
+
+	timeout    time.Duration
+	lastLogged time.Time
+}
+
+// errWrite marks errors of the database, as opposed to those of the spool.
+var errWrite = errors.New("writing to the database")
+
+func newDrain(w *Writer, c Config) *Drain {
+	d := &Drain{
+		pool: c.Pool, store: newStore(c.Pool, w.contacts), rejected: w.rejected, spools: []*spool.Spool{c.Spool},
+		away: &w.away, prepare: c.Prepare, keep: c.Keep, meter: c.Metrics, log: c.Log, timeout: minTimeout,
+	}
+	if c.Rejected.Spool != nil {
+		d.spools = append(d.spools, c.Rejected.Spool)
+	}
+	return d
+}
+
+func (d *Drain) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		err := w.drainOnce(ctx, store, &prepare)
+		err := d.once(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
-			w.patience = min(2*w.patience, drainLimit) // a database that is slow must not keep the spool for ever
+			d.timeout = min(2*d.timeout, maxTimeout) // a slow database must not keep the spool from draining
 		}
-		if err != nil && ctx.Err() == nil && time.Since(told) > drainTold {
-			w.log.Warn("the spool has to wait", "error", err)
-			told = time.Now()
+		if err != nil && ctx.Err() == nil && time.Since(d.lastLogged) > logInterval {
+			d.log.Warn("draining the spool", "error", err)
+			d.lastLogged = time.Now()
 		}
-		select {
-		case <-time.After(drainPause):
-		case <-ctx.Done():
-		}
+		_ = presence.Sleep(ctx, drainInterval)
 	}
 }
 
-func (w *Writer) drainOnce(ctx context.Context, store *Store, prepare *func(context.Context) error) error {
-	if *prepare != nil {
-		if err := (*prepare)(ctx); err != nil {
+func (d *Drain) once(ctx context.Context) error {
+	if d.prepare != nil {
+		if err := d.prepare(ctx); err != nil {
 			return err
 		}
-		*prepare = nil
+		d.prepare = nil
 	}
-	if w.away.Load() {
-		// The first batch of the spool, if there is one, shows whether the database takes events.
-		if w.spool.Bytes() == 0 {
-			w.away.Store(false)
-			return nil
-		}
-	}
-	drained, err := w.empty(ctx, store, w.spool)
-	if drained > 0 {
-		w.log.Info("moved events from the spool to the database", "events", drained)
-	}
-	if err != nil {
-		return err
-	}
-	for _, other := range w.spool.Abandoned() {
-		if err == nil {
-			drained, err = w.empty(ctx, store, other)
-			if drained > 0 {
-				w.log.Info("moved events of a process that ended from its spool to the database", "events", drained)
+	var errs []error
+	for _, own := range d.spools {
+		err := d.drain(ctx, own, "moved events from the spool to the database")
+		for _, abandoned := range own.Abandoned() {
+			if !errors.Is(err, errWrite) {
+				err = errors.Join(err, d.drain(ctx, abandoned, "moved events of a process that ended from its spool to the database"))
 			}
+			abandoned.Close()
 		}
-		other.Close()
+		errs = append(errs, err)
+	}
+	err := errors.Join(errs...)
+	// A write that succeeded has shown that the database is back. Without one, ask it: the spool may be empty or unreadable.
+	if d.away.Load() && !errors.Is(err, errWrite) {
+		ctx, cancel := context.WithTimeout(ctx, minTimeout)
+		defer cancel()
+		accepts, askErr := db.New(d.pool).AcceptsWrites(ctx)
+		if askErr == nil && accepts {
+			d.away.Store(false)
+		}
+		err = errors.Join(err, askErr)
 	}
 	return err
 }
 
-// empty writes all segments of a spool to the database.
-func (w *Writer) empty(ctx context.Context, store *Store, from *spool.Spool) (drained int, err error) {
+// drain writes all segments of a spool to the database.
+func (d *Drain) drain(ctx context.Context, from *spool.Spool, message string) error {
+	drained := 0
+	defer func() {
+		if drained > 0 {
+			d.log.Info(message, "events", drained)
+		}
+	}()
 	for {
 		segment, err := from.Oldest()
 		if err != nil || segment == nil {
-			return drained, err
+			return err
 		}
-		events, refused, err := decodeRecords(segment.Records)
-		if err != nil {
-			return drained, err
+		var events []presence.Event
+		var rejected []Rejected
+		for i, b := range segment.Records {
+			switch r, err := decodeRecord(b); {
+			case err != nil:
+				from.SetAside(segment, i, err)
+			case r.Event != nil:
+				events = append(events, r.event())
+			default:
+				rejected = append(rejected, *r.Rejected)
+			}
+		}
+		if d.keep != nil {
+			if err := d.within(ctx, func(ctx context.Context) (err error) {
+				events, err = d.keep(ctx, events)
+				return err
+			}); err != nil {
+				return err
+			}
 		}
 		for start := 0; start < len(events); start += drainEvents {
-			some := events[start:min(start+drainEvents, len(events))]
-			if err := w.move(ctx, store, some); err != nil {
-				return drained, err
+			batch := events[start:min(start+drainEvents, len(events))]
+			if err := d.write(ctx, batch); err != nil {
+				return err
 			}
-			w.away.Store(false)
-			w.patience = drainBound
-			drained += len(some)
-			w.meter.Drained(len(some))
+			drained += len(batch)
+			d.meter.Drained.Add(float64(len(batch)))
 		}
-		for _, r := range refused {
-			if err := w.moveRefused(ctx, r); err != nil {
-				return drained, err
+		for start := 0; start < len(rejected); start += maxBatchRejected {
+			if err := d.reject(ctx, rejected[start:min(start+maxBatchRejected, len(rejected))]...); err != nil {
+				return err
 			}
-			w.away.Store(false)
 		}
 		if err := from.Remove(segment); err != nil {
-			return drained, err
+			return err
 		}
 	}
 }
 
-// move writes events; one that the database refuses goes to the quarantine instead of holding up all others.
-func (w *Writer) move(ctx context.Context, store *Store, events []presence.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
-	defer cancel()
-	err := store.Write(ctx, events)
+// write writes events. An event that the database refuses is kept among the rejected payloads, so that it does not hold up
+// the others.
+func (d *Drain) write(ctx context.Context, events []presence.Event) error {
+	err := d.within(ctx, func(ctx context.Context) error { return d.store.Write(ctx, events) })
 	if !refusesData(err) {
 		return err
 	}
 	if len(events) > 1 {
-		if err := w.move(ctx, store, events[:len(events)/2]); err != nil {
+		if err := d.write(ctx, events[:len(events)/2]); err != nil {
 			return err
 		}
-		return w.move(ctx, store, events[len(events)/2:])
+		return d.write(ctx, events[len(events)/2:])
 	}
-	w.log.Error("the database refuses an event; it goes to the quarantine", "error", err)
+	d.log.Error("the database refuses an event; it is kept among the rejected payloads", "error", err)
 	e := events[0]
 	body := gateway.AppendZAPI(nil, e)
-	return w.moveRefused(ctx, Refused{
+	return d.reject(ctx, Rejected{
 		ID:         uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%s %d %s", e.ReceivedAt, e.Seq, body)),
-		ReceivedAt: e.ReceivedAt, Gateway: "zapi", Reason: "the database refuses it: " + err.Error(), Body: body,
+		ReceivedAt: e.ReceivedAt, Gateway: "zapi", Reason: "the database refuses it: " + err.Error(), Bytes: len(body), Body: body,
 	})
 }
 
-func (w *Writer) moveRefused(ctx context.Context, r Refused) error {
-	ctx, cancel := context.WithTimeout(ctx, w.patience)
+func (d *Drain) reject(ctx context.Context, rejected ...Rejected) error {
+	return d.within(ctx, func(ctx context.Context) error { return d.rejected.add(ctx, rejected) })
+}
+
+// within calls do, which writes to the database, with the timeout.
+func (d *Drain) within(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	return addQuarantine(ctx, db.New(w.pool), r)
+	if err := do(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errWrite, err)
+	}
+	d.away.Store(false)
+	d.timeout = minTimeout
+	return nil
 }

@@ -7,24 +7,14 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Refused is what a known sender sent that could not be understood. It is kept to look at and to try again.
-type Refused struct {
-	ID         uuid.UUID `json:"id"`
-	ReceivedAt time.Time `json:"at"`
-	Gateway    string    `json:"gateway"`
-	Reason     string    `json:"reason"`
-	Body       []byte    `json:"body"`
-}
-
-// record is what stands in the spool: an event or something refused.
+// record is what stands in the spool: an event or a rejected payload.
 type record struct {
-	Event   *spooledEvent `json:"event,omitempty"`
-	Refused *Refused      `json:"refused,omitempty"`
+	Event    *spooledEvent `json:"event,omitempty"`
+	Rejected *Rejected     `json:"rejected,omitempty"`
 }
 
 type spooledEvent struct {
@@ -40,7 +30,7 @@ type spooledEvent struct {
 func encodeEvents(events []presence.Event) ([][]byte, error) {
 	records := make([][]byte, len(events))
 	for i, e := range events {
-		// Not a byte of the unknown fields may change: by them the database tells an event that it has from another one.
+		// The unknown fields must stay the same byte for byte: the database compares them to detect duplicates.
 		b, err := json.Marshal(record{Event: &spooledEvent{
 			InstanceID: e.InstanceID, Phone: e.Phone, Status: int16(e.Status), ReceivedAt: e.ReceivedAt.UnixMicro(),
 			Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
@@ -53,24 +43,24 @@ func encodeEvents(events []presence.Event) ([][]byte, error) {
 	return records, nil
 }
 
-// decodeRecords is the way back. A record that is whole but makes no sense is an error of the program that wrote it.
-func decodeRecords(records [][]byte) (events []presence.Event, refused []Refused, err error) {
-	for _, b := range records {
-		var r record
-		if err := json.Unmarshal(b, &r); err != nil {
-			return nil, nil, fmt.Errorf("decoding a record of the spool: %w", err)
-		}
-		switch e := r.Event; {
-		case e != nil:
-			events = append(events, presence.Event{
-				InstanceID: e.InstanceID, Phone: e.Phone, Status: presence.Status(e.Status),
-				ReceivedAt: time.UnixMicro(e.ReceivedAt).UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
-			})
-		case r.Refused != nil:
-			refused = append(refused, *r.Refused)
-		default:
-			return nil, nil, errors.New("a record of the spool is of a kind that a newer version has made")
-		}
+func (r record) event() presence.Event {
+	e := r.Event
+	return presence.Event{
+		InstanceID: e.InstanceID, Phone: e.Phone, Status: presence.Status(e.Status),
+		ReceivedAt: time.UnixMicro(e.ReceivedAt).UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,
 	}
-	return events, refused, nil
+}
+
+// decodeRecord is the way back. The error is that of a record that another version has written.
+func decodeRecord(b []byte) (r record, err error) {
+	if err := json.Unmarshal(b, &r); err != nil {
+		return r, fmt.Errorf("decoding a record of the spool: %w", err)
+	}
+	if r.Event == nil && r.Rejected == nil {
+		return r, errors.New("neither an event nor a rejected payload")
+	}
+	if e := r.Event; e != nil && (presence.Status(e.Status) < presence.Available || presence.Status(e.Status) > presence.Recording) {
+		return r, fmt.Errorf("an event with the status %d", e.Status)
+	}
+	return r, nil
 }

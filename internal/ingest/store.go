@@ -1,21 +1,18 @@
-// Package ingest makes events durable: Store writes a batch of them to PostgreSQL exactly once, Writer gathers what
-// concurrent requests bring into batches. It does not know where events come from.
+// Package ingest makes events durable: Store writes a batch of them to PostgreSQL exactly once, Writer gathers the events
+// of concurrent requests in batches, Drain moves to PostgreSQL what had to go to the spool. It does not know where events
+// come from.
 package ingest
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
@@ -23,216 +20,170 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// maxKnown bounds the contacts whose numbers a Store remembers: about 40 MB.
-const maxKnown = 300_000
+// lateInterval is how long batches that follow a late one are expected to be late too, as after a clock was set back.
+const lateInterval = time.Second
 
-type contact struct{ instanceID, phone string }
+const partitionTries = 3
 
-// Store writes events. It is for one goroutine: it keeps the numbers of the contacts it has seen, and its arrays.
+// Store writes events. It is for one goroutine, since it reuses its arrays.
 type Store struct {
-	pool  *pgxpool.Pool
-	known map[contact]int32
-	added map[int32]bool // the contacts that are new in the transaction under way
-	conns int64          // how many connections the pool had made when known was begun
-	rows  db.InsertEventsParams
+	pool      *pgxpool.Pool
+	contacts  *contactIDs
+	found     lookup // of the batch that is being written
+	rows      db.InsertEventsParams
+	lateUntil time.Time
 }
 
 // NewStore returns a Store that writes through pool.
-func NewStore(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, known: map[contact]int32{}, rows: db.InsertEventsParams{NoLastSeen: presence.NoLastSeen}}
+func NewStore(pool *pgxpool.Pool) *Store { return newStore(pool, newContactIDs(pool)) }
+
+func newStore(pool *pgxpool.Pool, contacts *contactIDs) *Store {
+	return &Store{pool: pool, contacts: contacts}
 }
 
-// Write stores events whose ReceivedAt and Seq were given them once and for all, in one transaction. It may be called
-// again with the same events when it is not known whether they were committed: what is stored is left alone.
+// outcome is what became of a batch that was to be inserted as it is.
+type outcome int
+
+const (
+	inserted      outcome = iota // all of it
+	late                         // nothing: an event is older than the next refresh covers
+	keyExists                    // nothing: a key exists, since the batch is retried or another writer has chosen the key
+	otherDatabase                // nothing: the contact ids are from another database
+)
+
+// Write stores events that have their ReceivedAt and Seq for good, in one transaction. It may be called again with the
+// same events when it is not known whether they were committed: duplicates are skipped.
 func (s *Store) Write(ctx context.Context, events []presence.Event) error {
+	if len(events) == 0 {
+		return nil
+	}
 	return s.withPartitions(ctx, events, func() error {
-		written, err := s.insert(ctx, events)
-		if err == nil && written == int64(len(events)) || err != nil && !isTaken(err) {
+		outcome := late
+		if time.Now().After(s.lateUntil) {
+			var err error
+			if outcome, err = s.insert(ctx, events); err != nil {
+				return err
+			}
+		}
+		switch outcome {
+		case inserted:
+			return nil
+		case late:
+			s.lateUntil = time.Now().Add(lateInterval)
+		}
+		stored, err := s.insertMissing(ctx, events)
+		if err != nil || stored {
 			return err
 		}
-		// Either they come late, or this is such a second call, or a key is taken by an event from elsewhere. Most likely it is
-		// not the last, and then each event is to keep its key; Merge finds another one for those that are.
-		err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-			written, err = s.inTx(ctx, conn, contactsOf(events), func(q *db.Queries) (int64, error) {
-				s.fill(events)
-				r := s.rows
-				written, err := q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
-					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
-					LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
-				})
-				if err == nil && written > 0 {
-					err = q.MarkStale(ctx, r.ContactIds, r.ReceivedAts)
-				}
-				return written, err
-			})
+		// A key is that of another event: these get new ones. The caller's keep theirs, should it write them again.
+		ordered, err := AssignSequence(slices.Clone(events))
+		if err != nil {
 			return err
+		}
+		_, err = s.merge(ctx, ordered)
+		return err
+	})
+}
+
+// insert writes all of the events, in one round trip, or none of them.
+func (s *Store) insert(ctx context.Context, events []presence.Event) (o outcome, err error) {
+	err = s.withContacts(ctx, contactsOf(events), func() (same bool, err error) {
+		s.fill(events, s.found.ids)
+		switch row, err := db.New(s.pool).InsertEvents(ctx, s.rows); {
+		case postgres.ErrorCode(err) == pgerrcode.UniqueViolation:
+			o = keyExists
+		case err != nil:
+			return false, err
+		case !row.SameDatabase:
+			return false, nil
+		case !row.InTime:
+			o = late
+		}
+		return true, nil
+	})
+	return o, err
+}
+
+// insertMissing writes the events whose keys do not exist, in one round trip, and says whether all events are stored now:
+// they are, unless a key is that of another event.
+func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (stored bool, err error) {
+	err = s.withContacts(ctx, contactsOf(events), func() (same bool, err error) {
+		s.fill(events, s.found.ids)
+		r := s.rows
+		p := &pipeline{}
+		q := db.New(p)
+		_, _ = q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
+			ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
+			LastSeens: r.LastSeens, Extras: r.Extras, Database: r.Database,
 		})
-		if err != nil || written == int64(len(events)) {
+		_ = q.MarkLate(ctx, db.MarkLateParams{ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts})
+		_, _ = q.CheckDatabase(ctx, r.Database)
+		rows, err := p.send(ctx, s.pool)
+		if err != nil || rows[2] == 0 {
+			return false, err
+		}
+		if stored = rows[0] == int64(len(events)); stored {
+			return true, nil
+		}
+		n, err := db.New(s.pool).CountStoredEvents(ctx, db.CountStoredEventsParams{
+			ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
+			LastSeens: r.LastSeens, Extras: r.Extras,
+		})
+		stored = n == int64(len(events))
+		return true, err
+	})
+	return stored, err
+}
+
+// withContacts calls do with the contacts looked up. If do says that the database is not the one that their ids are from,
+// as after a failover, it looks them up again.
+func (s *Store) withContacts(ctx context.Context, of iter.Seq[contact], do func() (same bool, err error)) error {
+	for range lookupTries {
+		if err := s.contacts.find(ctx, of, &s.found); err != nil {
 			return err
 		}
-		arranged, err := Arrange(slices.Clone(events)) // which keep their keys, should this be tried again
-		if err == nil {
-			_, err = s.merge(ctx, arranged)
-		}
-		return err
-	})
-}
-
-// insert is for events that come in time and are new: it writes all of them, or none if one comes late.
-func (s *Store) insert(ctx context.Context, events []presence.Event) (written int64, err error) {
-	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-		if s.allKnown(events) {
-			s.fill(events)
-			written, err = db.New(conn).InsertEvents(ctx, s.rows) // a transaction of its own, in one round trip
+		if same, err := do(); same || err != nil {
 			return err
 		}
-		written, err = s.inTx(ctx, conn, contactsOf(events), func(q *db.Queries) (int64, error) {
-			s.fill(events)
-			return q.InsertEvents(ctx, s.rows)
+		s.contacts.drop(s.found.database)
+	}
+	return errOtherDatabase
+}
+
+// inTx makes a function that calls do in a transaction, if the database is the one that the contact ids are from.
+func (s *Store) inTx(ctx context.Context, do func(*db.Queries) error) func() (same bool, err error) {
+	return func() (same bool, err error) {
+		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+			q := db.New(tx)
+			n, err := q.CheckDatabase(ctx, s.found.database)
+			if same = n > 0; err != nil || !same {
+				return err
+			}
+			return do(q)
 		})
-		return err
-	})
-	return written, err
-}
-
-// withConn forgets the contacts when a connection was made anew: it may lead to another server, a standby that took over
-// without the last transactions, where their numbers stand for others or for nobody.
-func (s *Store) withConn(ctx context.Context, do func(*pgxpool.Conn) error) error {
-	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		if made := s.pool.Stat().NewConnsCount(); made != s.conns {
-			clear(s.known)
-			s.conns = made
-		}
-		return do(conn)
-	})
-}
-
-// isTaken says of an error that a key is taken.
-func isTaken(err error) bool {
-	var failed *pgconn.PgError
-	return errors.As(err, &failed) && failed.Code == "23505" // unique_violation
-}
-
-// Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
-// stored if they are alike in all but Seq, which Arrange gives them anew.
-func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
-	arranged, err := Arrange(events)
-	if err != nil {
-		return 0, err
+		return same, err
 	}
-	return s.MergeArranged(ctx, arranged)
 }
 
-// Arranged is events that Merge can store.
-type Arranged struct {
-	Events []presence.Event
-	ranges []contactRange
-}
-
-// contactRange is the time over which events are of a contact.
-type contactRange struct {
-	contact
-	first, last time.Time
-}
-
-// MergeArranged is Merge for who arranges the next events meanwhile.
-func (s *Store) MergeArranged(ctx context.Context, batch Arranged) (added int64, err error) {
-	err = s.withPartitions(ctx, batch.Events, func() error {
-		added, err = s.merge(ctx, batch)
-		if isTaken(err) { // by a transaction that came in between
-			added, err = s.merge(ctx, batch)
+// withPartitions creates the partitions that do says are missing, and calls it again. It may say so once more: in the moment
+// in which another process's partition is committed, a connection may not know it yet.
+func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do func() error) (err error) {
+	for range partitionTries {
+		if err = do(); postgres.ErrorCode(err) != pgerrcode.CheckViolation { // no partition for the row
+			return err
 		}
-		return err
-	})
-	return added, err
-}
-
-// Arrange gives events of one contact and ReceivedAt ascending Seqs, in the order in which they stand.
-func Arrange(events []presence.Event) (Arranged, error) {
-	places := make([]int32, len(events)) // sorted instead of the events, which are large, and go to the database as they came
-	for i := range places {
-		places[i] = int32(i)
-	}
-	slices.SortFunc(places, func(a, b int32) int {
-		x, y := &events[a], &events[b]
-		if c := strings.Compare(x.Phone, y.Phone); c != 0 {
-			return c
+		times := make([]time.Time, len(events))
+		for i, e := range events {
+			times[i] = e.ReceivedAt
 		}
-		return cmp.Or(strings.Compare(x.InstanceID, y.InstanceID), x.ReceivedAt.Compare(y.ReceivedAt), cmp.Compare(a, b))
-	})
-	arranged := Arranged{Events: events}
-	for i, place := range places {
-		e := &events[place]
-		e.Seq = 0
-		if i > 0 && sameMoment(e, &events[places[i-1]]) {
-			if e.Seq = events[places[i-1]].Seq + 1; e.Seq < 0 {
-				return Arranged{}, fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
-			}
-		}
-		k := contact{e.InstanceID, e.Phone}
-		if n := len(arranged.ranges); n > 0 && arranged.ranges[n-1].contact == k {
-			arranged.ranges[n-1].last = e.ReceivedAt
-		} else {
-			arranged.ranges = append(arranged.ranges, contactRange{k, e.ReceivedAt, e.ReceivedAt})
+		if err := postgres.MakePartitions(ctx, s.pool, times...); err != nil {
+			return fmt.Errorf("creating partitions of events: %w", err)
 		}
 	}
-	return arranged, nil
+	return err
 }
 
-func sameMoment(a, b *presence.Event) bool {
-	return a.ReceivedAt.Equal(b.ReceivedAt) && a.Phone == b.Phone && a.InstanceID == b.InstanceID
-}
-
-func (s *Store) merge(ctx context.Context, batch Arranged) (added int64, err error) {
-	err = s.withConn(ctx, func(conn *pgxpool.Conn) error {
-		added, err = s.inTx(ctx, conn, batch.contacts(), func(q *db.Queries) (added int64, err error) {
-			if err := q.AvoidSeqScans(ctx); err != nil {
-				return 0, err
-			}
-			// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
-			stored, err := s.anyStored(ctx, q, batch.ranges)
-			switch {
-			case err != nil:
-				return 0, err
-			case stored:
-				s.fill(batch.Events)
-				r := s.rows
-				added, err = q.MergeEvents(ctx, db.MergeEventsParams{
-					ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Statuses: r.Statuses,
-					LastSeens: r.LastSeens, NoLastSeen: r.NoLastSeen, Extras: r.Extras,
-				})
-			default:
-				added, err = q.CopyEvents(ctx, s.copies(batch.Events))
-			}
-			if err != nil || added == 0 {
-				return added, err
-			}
-			ids, firsts, lasts := s.columns(batch.ranges)
-			return added, q.MarkStale(ctx, slices.Concat(ids, ids), slices.Concat(firsts, lasts))
-		})
-		return err
-	})
-	return added, err
-}
-
-// withPartitions makes the partitions that do says are missing, and does it again.
-func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do func() error) error {
-	err := do()
-	var failed *pgconn.PgError
-	if !errors.As(err, &failed) || failed.Code != "23514" { // check_violation: no partition for the row
-		return err
-	}
-	moments := make([]time.Time, len(events))
-	for i, e := range events {
-		moments[i] = e.ReceivedAt
-	}
-	if err := postgres.MakePartitions(ctx, s.pool, moments...); err != nil {
-		return fmt.Errorf("making the partitions of events: %w", err)
-	}
-	return do()
-}
-
-// contactsOf goes through whose events they are.
+// contactsOf yields the contact of each event.
 func contactsOf(events []presence.Event) iter.Seq[contact] {
 	return func(yield func(contact) bool) {
 		for i := range events {
@@ -243,152 +194,23 @@ func contactsOf(events []presence.Event) iter.Seq[contact] {
 	}
 }
 
-// contacts does the same, once for each.
-func (a Arranged) contacts() iter.Seq[contact] {
-	return func(yield func(contact) bool) {
-		for _, r := range a.ranges {
-			if !yield(r.contact) {
-				return
-			}
-		}
-	}
-}
-
-// inTx adds the contacts that are new and writes, all in one transaction. A contact is remembered only once committed.
-func (s *Store) inTx(
-	ctx context.Context, conn *pgxpool.Conn, of iter.Seq[contact], write func(*db.Queries) (int64, error),
-) (int64, error) {
-	var n int64
-	unknown := s.unknown(of)
-	s.added = nil
-	err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		q := db.New(tx)
-		if err := s.addContacts(ctx, q, unknown); err != nil {
-			return fmt.Errorf("adding contacts: %w", err)
-		}
-		var err error
-		n, err = write(q)
-		return err
-	})
-	if err != nil {
-		for k := range unknown {
-			delete(s.known, k)
-		}
-	}
-	return n, err
-}
-
-func (s *Store) addContacts(ctx context.Context, q *db.Queries, unknown map[contact]bool) error {
-	if len(unknown) == 0 {
-		return nil
-	}
-	var instances, phones, names []string
-	seen := map[string]bool{}
-	for k := range unknown {
-		instances, phones = append(instances, k.instanceID), append(phones, k.phone)
-		if !seen[k.instanceID] {
-			seen[k.instanceID], names = true, append(names, k.instanceID)
-		}
-	}
-	find := func() error {
-		rows, err := q.FindContacts(ctx, instances, phones)
-		for _, r := range rows {
-			s.known[contact{r.Instance, r.Phone}] = r.ID
-		}
-		return err
-	}
-	// Most are known to the database, though not to this process.
-	before := len(s.known)
-	if err := find(); err != nil || len(s.known)-before == len(unknown) {
-		return err
-	}
-	if err := q.AddInstances(ctx, names); err != nil {
-		return err
-	}
-	added, err := q.AddContacts(ctx, instances, phones)
-	if err != nil {
-		return err
-	}
-	s.added = make(map[int32]bool, len(added))
-	for _, r := range added {
-		s.known[contact{r.Instance, r.Phone}], s.added[r.ID] = r.ID, true
-	}
-	if len(s.known)-before == len(unknown) {
-		return nil
-	}
-	return find() // others have added some meanwhile
-}
-
-func (s *Store) allKnown(events []presence.Event) bool {
-	for k := range contactsOf(events) {
-		if _, ok := s.known[k]; !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// unknown returns the contacts whose numbers are to be asked for. It first forgets all, should they be too many.
-func (s *Store) unknown(of iter.Seq[contact]) map[contact]bool {
-	if len(s.known) > maxKnown {
-		clear(s.known)
-	}
-	unknown := map[contact]bool{}
-	for k := range of {
-		if _, ok := s.known[k]; !ok {
-			unknown[k] = true
-		}
-	}
-	return unknown
-}
-
-// anyStored says whether a contact has an event in its range, as none has in most batches of an import.
-func (s *Store) anyStored(ctx context.Context, q *db.Queries, ranges []contactRange) (bool, error) {
-	old := slices.DeleteFunc(slices.Clone(ranges), func(r contactRange) bool { return s.added[s.known[r.contact]] })
-	if len(old) == 0 {
-		return false, nil
-	}
-	ids, firsts, lasts := s.columns(old)
-	return q.AnyStored(ctx, ids, firsts, lasts)
-}
-
-// columns are ranges as arrays.
-func (s *Store) columns(ranges []contactRange) (ids []int32, firsts, lasts []pgtype.Timestamptz) {
-	for _, r := range ranges {
-		ids = append(ids, s.known[r.contact])
-		firsts, lasts = append(firsts, db.Time(r.first)), append(lasts, db.Time(r.last))
-	}
-	return ids, firsts, lasts
-}
-
-func (s *Store) copies(events []presence.Event) []db.CopyEventsParams {
-	copies := make([]db.CopyEventsParams, len(events))
-	for i := range events {
-		e := &events[i]
-		copies[i] = db.CopyEventsParams{
-			ContactID: s.known[contact{e.InstanceID, e.Phone}], ReceivedAt: db.Time(e.ReceivedAt), Seq: e.Seq,
-			Status: int16(e.Status), LastSeen: e.LastSeen, Extra: e.Extra,
-		}
-	}
-	return copies
-}
-
-func (s *Store) fill(events []presence.Event) {
+// fill makes s.rows of events and the ids of their contacts.
+func (s *Store) fill(events []presence.Event, ids []int32) {
 	r := &s.rows
-	r.ContactIds, r.ReceivedAts, r.Seqs = r.ContactIds[:0], r.ReceivedAts[:0], r.Seqs[:0]
-	r.Statuses, r.LastSeens, r.Extras = r.Statuses[:0], r.LastSeens[:0], r.Extras[:0]
-	var oldest time.Time
+	r.Database, r.ContactIds = s.found.database, ids
+	r.ReceivedAts, r.Seqs, r.Statuses = r.ReceivedAts[:0], r.Seqs[:0], r.Statuses[:0]
+	r.LastSeens, r.Extras = r.LastSeens[:0], r.Extras[:0]
+	oldest := events[0].ReceivedAt
 	for i := range events {
 		e := &events[i]
-		if i == 0 || e.ReceivedAt.Before(oldest) {
+		if e.ReceivedAt.Before(oldest) {
 			oldest = e.ReceivedAt
 		}
-		lastSeen := int64(presence.NoLastSeen)
+		lastSeen := ""
 		if e.LastSeen != nil {
-			lastSeen = *e.LastSeen
+			lastSeen = strconv.FormatInt(*e.LastSeen, 10)
 		}
-		r.ContactIds = append(r.ContactIds, s.known[contact{e.InstanceID, e.Phone}])
-		r.ReceivedAts = append(r.ReceivedAts, pgtype.Timestamptz{Time: e.ReceivedAt, Valid: true})
+		r.ReceivedAts = append(r.ReceivedAts, db.Time(e.ReceivedAt))
 		r.Seqs = append(r.Seqs, e.Seq)
 		r.Statuses = append(r.Statuses, int16(e.Status))
 		r.LastSeens = append(r.LastSeens, lastSeen)

@@ -4,174 +4,159 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/metrics"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/spool"
 )
 
-// ErrBusy says that the queue stayed full, and ErrUnavailable that an event could be made durable nowhere. It may come
-// again later.
+// ErrBusy says that the queue stayed full, and ErrUnavailable that an event could be made durable nowhere. The sender may
+// try again later.
 var (
 	ErrBusy        = errors.New("too many events are waiting to be written")
-	ErrUnavailable = errors.New("neither the database nor the spool takes events at the moment")
+	ErrUnavailable = errors.New("neither the database nor the spool accepts events at the moment")
 )
 
 const (
 	maxBatchEvents = 4096
 	maxBatchBytes  = 4 << 20 // of unknown fields; what else an event holds is small
-	queueBound     = 5 * time.Second
+	queueTimeout   = 5 * time.Second
 	liveSeqs       = 1 << 14 // seqs of live events stay below, so that events merged later still find larger ones
-	retryPause     = 50 * time.Millisecond
+	retryInterval  = 50 * time.Millisecond
 )
 
 // Config is what a Writer works with.
 type Config struct {
 	Pool    *pgxpool.Pool
 	Spool   *spool.Spool                // nil: there is none
-	Bound   time.Duration               // after which the database counts as away, or without a spool a batch is given up
+	Timeout time.Duration               // after which the database counts as away, or without a spool a batch is given up
 	Prepare func(context.Context) error // brings the schema up to date; nil if that is done
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
+
+	Rejected Rejection
+	Limits   Limits
+	// Durable is called after each batch that has become durable; may be nil. It must return at once and not
+	// keep the slice.
+	Durable func([]presence.Event)
+	// Keep returns those of events from the spool that may still be stored; nil: all.
+	Keep func(context.Context, []presence.Event) ([]presence.Event, error)
 }
 
-// Writer makes events durable in groups: while one batch is being committed the next one gathers, so batches grow with
-// the load and nobody waits for a timer. It holds at most two batches. When the database does not commit in time, events
+// Writer makes the events of concurrent requests durable, in batches. When the database does not commit in time, events
 // go to the spool, and from there to the database when it is back.
 type Writer struct {
-	pool  *pgxpool.Pool
-	store *Store
-	spool *spool.Spool
-	bound time.Duration
-	meter *metrics.Metrics
-	log   *slog.Logger
+	store     *Store
+	contacts  *contactIDs
+	newcomers *newcomers
+	rejected  *rejectedStore
+	spool     *spool.Spool
+	timeout   time.Duration
+	meter     *metrics.Metrics
+	log       *slog.Logger
 
-	mu   sync.Mutex
-	next *batch
-	seq  int16
+	durable func([]presence.Event)
 
-	away  atomic.Bool   // the database is known not to take events: nobody waits for it
-	wake  chan struct{} // has room for the one signal that each batch gives
+	events *group[presence.Event, persisted]
+	seq    atomic.Uint32
+
+	away  atomic.Bool // the database is known not to accept events, so nobody waits for it
 	stop  context.CancelFunc
 	ended sync.WaitGroup
-
-	patience time.Duration // of the drain, whose goroutine alone uses it
-}
-
-type batch struct {
-	events []presence.Event
-	bytes  int
-	taken  chan struct{} // closed when the next batch gathers
-	done   chan struct{} // closed when err is set
-	err    error
-}
-
-func newBatch() *batch {
-	return &batch{taken: make(chan struct{}), done: make(chan struct{})}
 }
 
 // NewWriter starts a Writer. Close ends it.
 func NewWriter(c Config) *Writer {
 	ctx, stop := context.WithCancel(context.Background())
+	contacts := newContactIDs(c.Pool)
 	w := &Writer{
-		pool: c.Pool, store: NewStore(c.Pool), spool: c.Spool, bound: c.Bound, meter: c.Metrics, log: c.Log,
-		next: newBatch(), wake: make(chan struct{}, 1), stop: stop,
+		store: newStore(c.Pool, contacts), contacts: contacts, spool: c.Spool, timeout: c.Timeout, meter: c.Metrics, log: c.Log,
+		durable: c.Durable, events: newGroup[presence.Event, persisted](maxBatchEvents, maxBatchBytes), stop: stop,
+	}
+	w.newcomers = &newcomers{w: w, instances: newQuota(c.Limits.InstancesPerHour), contacts: newQuota(c.Limits.ContactsPerHour)}
+	w.rejected = &rejectedStore{
+		Rejection: c.Rejected, w: w, pool: c.Pool, group: newGroup[Rejected, error](maxBatchRejected, maxRejectedBytes),
 	}
 	w.away.Store(c.Prepare != nil)
-	w.ended.Add(1)
-	go w.run()
+	w.ended.Go(func() { w.events.run(w.persist) })
+	w.ended.Go(func() { w.rejected.group.run(w.rejected.persist) })
+	w.ended.Go(func() { w.warm(ctx) })
+	w.ended.Go(func() { w.rejected.keepLimits(ctx) })
 	if c.Spool != nil {
-		w.ended.Add(1)
-		go w.drain(ctx, c.Prepare)
+		d := newDrain(w, c)
+		w.ended.Go(func() { d.run(ctx) })
 	}
 	return w
 }
 
-// Write returns nil once the event is durable, and its Seq given. After an error the event may be stored all the same: a
-// COMMIT whose answer got lost.
+// Write returns nil once the event is durable, and its Seq set. After an error the event may be stored all the same: a
+// COMMIT whose response was lost. The error is a *LimitError for a contact that is new when too many were.
 func (w *Writer) Write(ctx context.Context, e *presence.Event) error {
-	b, err := w.join(ctx, e)
+	e.Seq = int16(w.seq.Add(1) % liveSeqs)
+	result, err := w.events.do(ctx, *e, len(e.Extra))
 	if err != nil {
 		return err
 	}
-	<-b.done
-	return b.err
-}
-
-// join puts the event into the batch that gathers. While that one is full, it waits for the next.
-func (w *Writer) join(ctx context.Context, e *presence.Event) (*batch, error) {
-	var full <-chan time.Time
-	for {
-		w.mu.Lock()
-		b := w.next
-		if len(b.events) < maxBatchEvents && b.bytes < maxBatchBytes {
-			w.seq = (w.seq + 1) % liveSeqs
-			e.Seq = w.seq
-			b.events = append(b.events, *e)
-			b.bytes += len(e.Extra)
-			first := len(b.events) == 1
-			w.mu.Unlock()
-			if first {
-				w.wake <- struct{}{}
-			}
-			return b, nil
-		}
-		w.mu.Unlock()
-		if full == nil {
-			full = time.After(queueBound)
-		}
-		select {
-		case <-b.taken:
-		case <-full:
-			return nil, ErrBusy
-		case <-ctx.Done():
-			return nil, ErrBusy
-		}
+	if limit := result.overLimit[contact{e.InstanceID, e.Phone}]; limit != nil {
+		w.meter.OverLimit.WithLabelValues(limit.What).Inc()
+		return limit
 	}
+	return result.err
 }
 
-// Close ends the Writer after the last batch. Nobody may call Write or Quarantine any more.
+// Close ends the Writer after the last batch. Nobody may call Write or Reject any more.
 func (w *Writer) Close() {
-	close(w.wake)
+	w.events.close()
+	w.rejected.group.close()
 	w.stop()
 	w.ended.Wait()
 }
 
-func (w *Writer) run() {
-	defer w.ended.Done()
-	for range w.wake {
-		w.mu.Lock()
-		b := w.next
-		w.next = newBatch()
-		w.mu.Unlock()
-		close(b.taken)
-		b.err = w.keep(b.events)
-		close(b.done)
-	}
+// persisted is the result of a batch.
+type persisted struct {
+	err       error
+	overLimit map[contact]*LimitError // contacts whose events were left out
 }
 
-// keep makes a batch durable: in the database, or in the spool.
-func (w *Writer) keep(events []presence.Event) error {
+// persist makes a batch durable, without the events of new contacts over the limits, and calls durable.
+func (w *Writer) persist(events []presence.Event) persisted {
+	overLimit := w.newcomers.resolve(events)
+	if len(overLimit) > 0 {
+		events = slices.DeleteFunc(events, func(e presence.Event) bool { return overLimit[contact{e.InstanceID, e.Phone}] != nil })
+	}
+	if len(events) == 0 {
+		return persisted{overLimit: overLimit}
+	}
+	err := w.makeDurable(events)
+	if err == nil && w.durable != nil {
+		w.durable(events)
+	}
+	return persisted{err, overLimit}
+}
+
+// makeDurable writes a batch to the database, or to the spool.
+func (w *Writer) makeDurable(events []presence.Event) error {
 	if !w.away.Load() {
 		start := time.Now()
-		err := w.commit(events)
+		err := w.try(func(ctx context.Context) error { return w.store.Write(ctx, events) })
 		if err == nil {
 			w.meter.BatchEvents.Observe(float64(len(events)))
 			w.meter.CommitSeconds.Observe(time.Since(start).Seconds())
 			w.meter.Count(events, metrics.Stored)
 			return nil
 		}
-		w.log.Warn("the database did not take events", "events", len(events), "error", err)
-		w.away.Store(w.spool != nil && !refusesData(err)) // what it refuses, it is there to refuse
+		w.log.Warn("the database did not accept events", "events", len(events), "error", err)
+		w.setAway(err)
 	}
 	if err := w.append(events); err != nil {
-		w.log.Error("events could be kept nowhere", "events", len(events), "error", err)
+		w.log.Error("events could be stored nowhere", "events", len(events), "error", err)
 		w.meter.Count(events, metrics.Unavailable)
 		return ErrUnavailable
 	}
@@ -190,41 +175,53 @@ func (w *Writer) append(events []presence.Event) error {
 	return w.spool.Append(records)
 }
 
-// commit writes a batch to the database within the bound. A connection may have broken while it lay idle, so there is a
-// second try at once; without a spool to go to, there are as many as the bound allows.
-func (w *Writer) commit(events []presence.Event) error {
-	ctx, cancel := context.WithTimeout(context.Background(), w.bound)
+// setAway notes after an error that the database is unavailable. It is not if it refuses the data. Without a spool there is nowhere
+// else to write.
+func (w *Writer) setAway(err error) { w.away.Store(w.spool != nil && !refusesData(err)) }
+
+// try calls do, which writes to the database, within the timeout. A connection may have broken while it was idle, so there is
+// a second try at once; without a spool there are as many as the timeout allows.
+func (w *Writer) try(do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), w.timeout)
 	defer cancel()
 	for tries := 1; ; tries++ {
-		err := w.store.Write(ctx, events)
+		err := do(ctx)
 		if err == nil || refusesData(err) || ctx.Err() != nil || w.spool != nil && tries == 2 {
 			return err
 		}
 		if tries > 1 {
-			time.Sleep(retryPause)
+			time.Sleep(retryInterval)
 		}
 	}
 }
 
-// refusesData says that the database is well but will never take the events as they are.
-func refusesData(err error) bool {
-	var refused *pgconn.PgError
-	if !errors.As(err, &refused) {
-		return false
+// warm fills the contact id cache, in the background.
+func (w *Writer) warm(ctx context.Context) {
+	for {
+		if !w.away.Load() {
+			start := time.Now()
+			if err := w.contacts.warm(ctx); err == nil {
+				w.log.Debug("cached contact ids", "duration", time.Since(start))
+				return
+			}
+		}
+		if presence.Sleep(ctx, time.Second) != nil {
+			return
+		}
 	}
-	switch refused.Code[:2] {
-	case "21", "22", "54": // cardinality, data exception, program limit exceeded
+}
+
+// refusesData reports whether an error says that the database will never accept these data.
+func refusesData(err error) bool {
+	switch postgres.ErrorClass(err) {
+	case "21", "22", "54": // cardinality violation, data exception, program limit exceeded
 		return true
 	}
 	return false
 }
 
-// Away says whether the database is known not to take events.
+// Away says whether the database is known not to accept events.
 func (w *Writer) Away() bool { return w.away.Load() }
 
 // Queued returns how many events gather for the next batch.
-func (w *Writer) Queued() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.next.events)
-}
+func (w *Writer) Queued() int { return w.events.queued() }

@@ -17,47 +17,47 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// newWriter starts a Writer without a spool that waits long for the database.
+// newWriter starts a Writer without a spool and with a long timeout.
 func newWriter(t *testing.T, pool *pgxpool.Pool) *ingest.Writer {
 	t.Helper()
 	w := ingest.NewWriter(ingest.Config{
-		Pool: pool, Bound: time.Minute, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Pool: pool, Timeout: time.Minute, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	t.Cleanup(w.Close)
 	return w
 }
 
-// hold keeps events from being written until the returned function is called.
-func hold(t *testing.T, pool *pgxpool.Pool) (release func()) {
+// hold blocks writes to a table until the returned function is called, at the latest when the test ends.
+func hold(t *testing.T, pool *pgxpool.Pool, table string) (release func()) {
 	t.Helper()
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE events"); err != nil {
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE "+table); err != nil {
 		t.Fatal(err)
 	}
-	return sync.OnceFunc(func() {
+	release = sync.OnceFunc(func() {
 		if err := tx.Rollback(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(release)
+	return release
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+// waits says whether a statement waits for the lock that hold has on a table.
+func waits(t *testing.T, pool *pgxpool.Pool, table string) bool {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never: %s", what)
-		}
-	}
+	return number(t, pool, `SELECT count(*) FROM pg_locks AS l INNER JOIN pg_database AS d ON d.oid = l.database
+		WHERE d.datname = current_database() AND l.relation = $1::text::regclass AND NOT l.granted`, table) > 0
 }
 
-func TestAFullQueueTurnsAwayWhoCannotWait(t *testing.T) {
+func TestFullQueueReturnsErrBusy(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	w := newWriter(t, pool)
-	release := hold(t, pool)
+	release := hold(t, pool, "events")
 	t.Cleanup(release)
 	var wg sync.WaitGroup
 	send := func(e presence.Event) {
@@ -70,21 +70,17 @@ func TestAFullQueueTurnsAwayWhoCannotWait(t *testing.T) {
 	big := event(b, noon, 0)
 	big.Extra = []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)
 	send(event(a, noon, 0))
-	eventually(t, "the first batch is on its way", func() bool {
-		var waiting bool
-		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'events'::regclass AND NOT granted)").Scan(&waiting)
-		return err == nil && waiting
-	})
+	pgtest.Eventually(t, "the first batch waits for the lock", func() bool { return waits(t, pool, "events") })
 	for range 4 {
 		send(big)
 	}
-	eventually(t, "the next batch is full", func() bool { return w.Queued() == 4 })
+	pgtest.Eventually(t, "the next batch is full", func() bool { return w.Queued() == 4 })
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	late := event(c, noon.Add(time.Second), 0)
 	if err := w.Write(ctx, &late); !errors.Is(err, ingest.ErrBusy) {
-		t.Errorf("a full queue says %v, want ErrBusy", err)
+		t.Errorf("a full queue returns %v, want ErrBusy", err)
 	}
 	release()
 	wg.Wait()
@@ -94,11 +90,11 @@ func TestAFullQueueTurnsAwayWhoCannotWait(t *testing.T) {
 	want(t, pool, "[abbbb][c]")
 }
 
-func TestEventsThatComeTogetherAreAllStored(t *testing.T) {
+func TestConcurrentEventsAreAllStored(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	w := newWriter(t, pool)
-	release := hold(t, pool) // so that all gather in few batches
+	release := hold(t, pool, "events") // so that all gather in few batches
 	const n = 500
 	seqs := make(chan int16, n)
 	var wg sync.WaitGroup
@@ -111,21 +107,21 @@ func TestEventsThatComeTogetherAreAllStored(t *testing.T) {
 			seqs <- e.Seq
 		})
 	}
-	eventually(t, "a batch gathers", func() bool { return w.Queued() > n/2 })
+	pgtest.Eventually(t, "a batch waits for the lock", func() bool { return waits(t, pool, "events") })
 	release()
 	wg.Wait()
 	close(seqs)
 	seen := map[int16]bool{}
 	for seq := range seqs {
 		if seen[seq] {
-			t.Errorf("the seq %d was given twice", seq)
+			t.Errorf("seq %d was assigned twice", seq)
 		}
 		seen[seq] = true
 	}
 	want(t, pool, "["+strings.Repeat("a", n)+"]")
 }
 
-func TestWhatTheDatabaseRefusesDoesNotPassForStored(t *testing.T) {
+func TestWriteFailsForDataThatTheDatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	w := newWriter(t, pool)

@@ -1,22 +1,27 @@
-// Package pgtest gives every test a migrated database of its own on a real PostgreSQL: the embedded one, started once per
-// test binary, or the server that TEST_DATABASE_URL names.
+// Package pgtest gives every test its own migrated database on a real PostgreSQL: an embedded one, started once per test
+// binary, or the server that TEST_DATABASE_URL names. It also has the seeds of random tests and other helpers.
 package pgtest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
 	"github.com/presencelog/presencelog/migrations"
@@ -31,7 +36,7 @@ var server struct {
 	err      error
 }
 
-// Main runs a package's tests and takes away what New started for them: func TestMain(m) { os.Exit(pgtest.Main(m)) }.
+// Main runs a package's tests and stops the server that New started: func TestMain(m) { os.Exit(pgtest.Main(m)) }.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if server.embedded != nil {
@@ -60,43 +65,202 @@ func New(t testing.TB) *pgxpool.Pool {
 // URL returns the connection string of a new, migrated database, which is dropped when the test ends.
 func URL(t testing.TB) string {
 	t.Helper()
-	server.Do(func() { server.err = start() })
-	if server.err != nil {
-		t.Fatalf("pgtest: %v", server.err)
-	}
-	return create(t, server.template)
+	return create(t, "")
 }
 
 // Empty returns the connection string of a new database without a schema, which is dropped when the test ends.
 func Empty(t testing.TB) string {
 	t.Helper()
+	return create(t, "template0")
+}
+
+// Server returns a server of the test's own, with PostgreSQL's settings, which stops when the test ends.
+func Server(t testing.TB, settings map[string]string) *embedded.Server {
+	t.Helper()
+	dir, err := makeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	o := embedded.Options{Settings: map[string]string{"fsync": "off"}}
+	maps.Copy(o.Settings, settings)
+	s, err := embedded.Open(t.Context(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// makeDir makes a directory for a server. It is not t.TempDir's: if this is root, PostgreSQL runs as another user, who cannot
+// enter that.
+func makeDir() (string, error) { return os.MkdirTemp("", "presencelog-test-") }
+
+// Strings returns the rows of a query with one column of text, which a pool or a connection runs.
+func Strings(t testing.TB, conn db.DBTX, sql string, args ...any) []string {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), sql, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return list
+}
+
+// Output is what a process or a log has written. It may be read meanwhile.
+type Output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write appends to the output.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+// String returns all of the output so far.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// Seed returns the seed of a random test and logs it: the environment variable TEST_SEED, or a new one.
+func Seed(t testing.TB) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("TEST_SEED: %v", err)
+		}
+	}
+	t.Logf("TEST_SEED=%d repeats this", seed)
+	return seed
+}
+
+// Rand returns random numbers that follow from Seed. Several goroutines may use it; which of them gets a number then depends
+// on their order.
+func Rand(t testing.TB) *rand.Rand {
+	t.Helper()
+	return rand.New(&lockedSource{source: rand.NewPCG(Seed(t), 0)})
+}
+
+type lockedSource struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (s *lockedSource) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Uint64()
+}
+
+// Timeout is how long tests wait for what happens in the end. It measures nothing, and is long for a machine that is busy.
+const Timeout = 2 * time.Minute
+
+// Eventually waits until a condition holds. If it takes minutes, the test fails and names what did not happen.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(Timeout); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", Timeout, what)
+		}
+	}
+}
+
+// AwaitBlocked waits until a connection to the pool's database waits for a lock. If what should wait is done instead, the
+// test fails.
+func AwaitBlocked(t testing.TB, pool *pgxpool.Pool, done <-chan error) {
+	t.Helper()
+	Eventually(t, "a connection waits for a lock", func() (blocked bool) {
+		err := pool.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&blocked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if blocked {
+			return true
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait (%v)", err)
+		default:
+		}
+		return false
+	})
+}
+
+// create copies a database, the migrated one for "". It starts the server if it does not run yet.
+func create(t testing.TB, template string) string {
+	t.Helper()
 	server.Do(func() { server.err = start() })
 	if server.err != nil {
 		t.Fatalf("pgtest: %v", server.err)
 	}
-	return create(t, "template0")
-}
-
-func create(t testing.TB, template string) string {
-	t.Helper()
+	if template == "" {
+		template = server.template
+	}
 	name := fmt.Sprintf("test_%016x", rand.Uint64())
 	if err := admin("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
+	url := postgres.InDatabase(server.url, name)
 	t.Cleanup(func() {
+		if err := checkSums(url); err != nil {
+			t.Errorf("pgtest: %v", err)
+		}
 		if err := admin("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
-	return inDatabase(server.url, name)
+	return url
+}
+
+// checkSums says whether interval_sums equals the sums of intervals, whatever a test has done to these.
+func checkSums(database string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	var exists bool
+	if err := conn.QueryRow(ctx, "SELECT to_regclass('interval_sums') IS NOT NULL").Scan(&exists); err != nil || !exists {
+		return err
+	}
+	rows, err := conn.Query(ctx, `
+		SELECT concat_ws(' ', coalesce(s.quarter, i.quarter), coalesce(s.measure, i.measure),
+			'has', s.starts, s.micros, s.confirmed_micros, 'want', i.starts, i.micros, i.confirmed_micros)
+		FROM (SELECT * FROM interval_sums WHERE (starts, micros, confirmed_micros) <> (0, 0, 0)) AS s
+		FULL JOIN (
+			SELECT i.instance_id, i.measure, p.quarter, sum(p.starts) AS starts, sum(p.micros) AS micros, sum(p.confirmed_micros) AS confirmed_micros
+			FROM intervals AS i CROSS JOIN LATERAL quarter_pieces(i.started_at, i.ended_at, i.confirmed_until) AS p
+			GROUP BY i.instance_id, i.measure, p.quarter
+		) AS i ON i.instance_id = s.instance_id AND i.measure = s.measure AND i.quarter = s.quarter
+		WHERE (s.starts, s.micros, s.confirmed_micros) IS DISTINCT FROM (i.starts, i.micros, i.confirmed_micros)
+		ORDER BY 1 LIMIT 3`)
+	if err != nil {
+		return err
+	}
+	wrong, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("interval_sums differ from intervals:\n%s", strings.Join(wrong, "\n"))
+	}
+	return err
 }
 
 func start() error {
 	ctx := context.Background()
 	server.url = os.Getenv("TEST_DATABASE_URL")
 	if server.url == "" {
-		// Not t.TempDir: PostgreSQL runs as another user if this is root, who may not enter it.
-		dir, err := os.MkdirTemp("", "presencelog-test-")
+		dir, err := makeDir()
 		if err != nil {
 			return err
 		}
@@ -112,8 +276,8 @@ func start() error {
 	return makeTemplate(ctx)
 }
 
-// makeTemplate makes the database that tests get copies of. It is named by what the migrations say, so that it can be
-// kept on a server of its own.
+// makeTemplate creates the database that tests copy. Its name contains a hash of the migrations, so that it can stay on a
+// server that outlives the tests.
 func makeTemplate(ctx context.Context) error {
 	hash := sha256.New()
 	files, err := fs.Glob(migrations.FS, "*.sql")
@@ -134,7 +298,7 @@ func makeTemplate(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	// Test binaries that share a server make it one after another.
+	// Only one of the test binaries that share a server creates it.
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('presencelog test template'))"); err != nil {
 		return err
 	}
@@ -149,11 +313,14 @@ func makeTemplate(ctx context.Context) error {
 			return err
 		}
 	}
-	pool, err := postgres.Connect(ctx, inDatabase(server.url, server.template), "test", 1)
+	pool, err := postgres.Connect(ctx, postgres.InDatabase(server.url, server.template), "test", 2)
 	if err != nil {
 		return err
 	}
 	err = postgres.Up(ctx, pool)
+	if err == nil { // as if tests began in the past, so that their events are in time
+		_, err = pool.Exec(ctx, "UPDATE interval_progress SET watermark = '-infinity', cutoff = '-infinity'")
+	}
 	pool.Close()
 	if err != nil {
 		return err
@@ -171,16 +338,4 @@ func admin(sql string) error {
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, sql)
 	return err
-}
-
-// inDatabase returns a connection string with another database.
-func inDatabase(url, name string) string {
-	if !strings.Contains(url, "://") {
-		return url + " dbname=" + name // the last one counts
-	}
-	base, query, _ := strings.Cut(url, "?")
-	if at := strings.LastIndex(base, "/"); at > len("postgres://") {
-		base = base[:at]
-	}
-	return base + "/" + name + "?" + query
 }

@@ -1,32 +1,53 @@
-// Package postgres connects to the database and keeps its schema: pools, migrations and the events' partitions.
-// What is asked of the tables is not here but in queries/.
+// Package postgres connects to the database and manages its schema: pools, migrations, partitions, maintenance. All other
+// packages query through its pools, with the code that sqlc generates from queries/.
 package postgres
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
 )
 
 // Connect opens a pool of at most maxConns connections for one purpose, named in pg_stat_activity as
-// "presencelog <purpose>". It does not need the database to be there: the first query does.
+// "presencelog <purpose>". The database need not be reachable yet.
 func Connect(ctx context.Context, connString, purpose string, maxConns int32) (*pgxpool.Pool, error) {
+	return connect(ctx, connString, purpose, maxConns, false)
+}
+
+// Reserve opens a pool like Connect that holds its connections from the start, so that nobody else can take the last ones
+// that the server accepts.
+func Reserve(ctx context.Context, connString, purpose string, conns int32) (*pgxpool.Pool, error) {
+	return connect(ctx, connString, purpose, conns, true)
+}
+
+func connect(ctx context.Context, connString, purpose string, maxConns int32, reserve bool) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(connString)
 	if err != nil {
 		return nil, fmt.Errorf("the database's address (DATABASE_URL): %w", err)
 	}
 	config.MaxConns = maxConns
+	if reserve {
+		config.MinConns = maxConns
+		config.MaxConnLifetime = 365 * 24 * time.Hour // a closed connection may be taken by others
+	}
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = "presencelog " + purpose
 	params["timezone"] = "UTC"
 	if behindPooler(ctx, config.ConnConfig) {
-		// A pooler that hands out a connection for each transaction knows neither settings nor prepared statements of ours.
+		// Behind a pooler of transactions, neither session settings nor prepared statements work.
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	} else {
 		maps.Copy(params, settings)
@@ -34,8 +55,48 @@ func Connect(ctx context.Context, connString, purpose string, maxConns int32) (*
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
+// Ping tries whether the database can be reached. Its error says in one line which server could not be, and why.
+func Ping(ctx context.Context, pool *pgxpool.Pool) error {
+	err := pool.Ping(ctx)
+	failed, ok := errors.AsType[*pgconn.ConnectError](err)
+	if !ok {
+		return err
+	}
+	server := failed.Config.Host
+	if failed.Config.Port != 0 && !strings.HasPrefix(server, "/") {
+		server = net.JoinHostPort(server, strconv.Itoa(int(failed.Config.Port)))
+	}
+	var refused *pgconn.PgError
+	var op *net.OpError
+	var unknown *net.DNSError
+	var why error
+	switch {
+	case errors.As(err, &refused):
+		why = refused
+	case errors.As(err, &unknown):
+		why = unknown
+	case errors.As(err, &op):
+		why = op.Err
+	default:
+		return err
+	}
+	return &unreachableError{server, why, err}
+}
+
+// unreachableError is a connect error of pgx in one line: pgx lists each attempt, with and without TLS, to each address.
+type unreachableError struct {
+	server     string
+	why, whole error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("cannot connect to PostgreSQL at %s: %v", e.server, e.why)
+}
+
+func (e *unreachableError) Unwrap() error { return e.whole }
+
 var settings = map[string]string{
-	// 200 means durable, whatever the role's or the server's default is.
+	// A response of 200 means durable, whatever the default of the role or the server is.
 	"synchronous_commit": "on",
 	// Compiling costs these queries a hundred times what it saves.
 	"jit": "off",
@@ -43,7 +104,7 @@ var settings = map[string]string{
 	"plan_cache_mode": "force_generic_plan",
 }
 
-// behindPooler tries whether settings are refused, as PgBouncer does.
+// behindPooler reports whether the server rejects settings, as PgBouncer does.
 func behindPooler(ctx context.Context, config *pgx.ConnConfig) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -54,25 +115,65 @@ func behindPooler(ctx context.Context, config *pgx.ConnConfig) bool {
 		conn.Close(ctx)
 		return false
 	}
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.Code == "08P01" // protocol_violation
+	return ErrorCode(err) == pgerrcode.ProtocolViolation
 }
 
-// pooled says that a pool leads to a pooler instead of the server itself.
-func pooled(pool *pgxpool.Pool) bool {
+// Pooled says that a pool leads to a pooler instead of the server itself.
+func Pooled(pool *pgxpool.Pool) bool {
 	return pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheDescribe
 }
 
-// IsAway says of an error that the server could not be reached or is not ready, so that it may pass by itself.
-func IsAway(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch refused.Code[:2] {
-		case "08", "53", "57": // connection, insufficient resources, operator intervention
-			return true
-		}
-		return refused.Code == "25006" // read_only_sql_transaction: a standby
+// ErrorCode returns the SQLSTATE of an error of PostgreSQL, "" for others.
+func ErrorCode(err error) string {
+	if failed, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return failed.Code
 	}
-	var unreachable *pgconn.ConnectError
-	return errors.As(err, &unreachable) || errors.Is(err, context.DeadlineExceeded)
+	return ""
+}
+
+// ErrorClass returns the class of an error's SQLSTATE, its first two characters, "" for errors that are not PostgreSQL's.
+func ErrorClass(err error) string {
+	code := ErrorCode(err)
+	return code[:min(2, len(code))]
+}
+
+// IsAway reports whether an error says that the server cannot be reached, is not ready, is overloaded or ended the connection, so
+// that a later try may succeed.
+func IsAway(err error) bool {
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	switch ErrorClass(err) {
+	case "": // not an error of PostgreSQL
+	case "08", "53", "57": // connection exception, insufficient resources, operator intervention
+		return true
+	case "55": // object not in prerequisite state: the database accepts no connections
+		return connecting
+	default:
+		return ErrorCode(err) == pgerrcode.ReadOnlySQLTransaction // a standby
+	}
+	_, lost := errors.AsType[*net.OpError](err)
+	return connecting || lost || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err)
+}
+
+// CheckNew opens a new connection and has it do what maintenance needs. Connections that are open already say nothing of
+// that: a server whose programs were replaced below it goes on serving them, but can load nothing for new ones.
+func CheckNew(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return db.New(conn).TryProcedures(ctx)
+}
+
+// InDatabase returns the connection string of another database of the same server.
+func InDatabase(url, name string) string {
+	if !strings.Contains(url, "://") {
+		return url + " dbname=" + name // the last one counts
+	}
+	base, query, _ := strings.Cut(url, "?")
+	if at := strings.LastIndex(base, "/"); at > len("postgres://") {
+		base = base[:at]
+	}
+	return base + "/" + name + "?" + query
 }

@@ -2,34 +2,105 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/presencelog/presencelog/migrations"
 )
 
-// Up brings the schema to the newest version. Any number of processes may call it at once: a session lock lets one work
-// and the others find it done.
-func Up(ctx context.Context, pool *pgxpool.Pool) error {
-	return withGoose(pool, func(p *goose.Provider) error {
-		_, err := p.Up(ctx)
+// SchemaError says that the database has another schema version than this program needs. Version 0 is no schema at all.
+type SchemaError struct{ Have, Need int64 }
+
+func (e *SchemaError) Error() string {
+	switch {
+	case e.Have > e.Need:
+		return fmt.Sprintf("the database has schema version %d, which is newer than version %d of this presencelog: upgrade presencelog", e.Have, e.Need)
+	case e.Have == 0:
+		return fmt.Sprintf("the database has no schema yet; version %d is needed: run presencelog migrate up, or serve", e.Need)
+	}
+	return fmt.Sprintf("the database has schema version %d, and this presencelog needs version %d: run presencelog migrate up", e.Have, e.Need)
+}
+
+// CheckSchema returns a *SchemaError unless the schema is the one that this program needs. It changes nothing.
+func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
+	return withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
+		have, need, err := versions(ctx, p, conns)
+		if err == nil && have != need {
+			err = &SchemaError{have, need}
+		}
 		return err
 	})
 }
 
-// Down takes back the newest migration, with the data it holds.
+// Up migrates the schema to the newest version. Several processes may call it at once: a lock lets one do the work. It
+// refuses a schema that is newer than this program knows, and to start one where other roles may create functions.
+func Up(ctx context.Context, pool *pgxpool.Pool) error {
+	err := CheckSchema(ctx, pool)
+	if _, other := errors.AsType[*SchemaError](err); !other {
+		return err
+	}
+	return withLock(ctx, pool, func(p *goose.Provider, have int64) error {
+		if have == 0 {
+			if err := claimSchema(ctx, pool); err != nil {
+				return err
+			}
+		}
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("migrating the database: %w", err)
+		}
+		return nil
+	})
+}
+
+// Down rolls back the newest migration, with the data it holds.
 func Down(ctx context.Context, pool *pgxpool.Pool) error {
-	return withGoose(pool, func(p *goose.Provider) error {
+	return withLock(ctx, pool, func(p *goose.Provider, _ int64) error {
 		_, err := p.Down(ctx)
 		if errors.Is(err, goose.ErrNoNextVersion) {
-			return errors.New("there is no migration to take back")
+			return errors.New("there is no migration to roll back")
 		}
 		return err
+	})
+}
+
+// withLock excludes other processes while one migrates, and refuses a newer schema. do gets the version of the schema. It locks
+// a table, since anybody could take an advisory lock, and for one transaction, so that it also works behind a pooler.
+func withLock(ctx context.Context, pool *pgxpool.Pool, do func(p *goose.Provider, have int64) error) error {
+	for {
+		_, err := pool.Exec(ctx, "CREATE TABLE IF NOT EXISTS goose_lock ()")
+		switch ErrorCode(err) {
+		case pgerrcode.UniqueViolation, pgerrcode.DuplicateTable, pgerrcode.DuplicateObject:
+			continue // another process created it, or its row type, at the same moment
+		}
+		if err != nil {
+			return fmt.Errorf("migrating the database: %w", err)
+		}
+		break
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		for _, statement := range []string{"SET LOCAL idle_in_transaction_session_timeout = 0", "LOCK TABLE goose_lock"} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("migrating the database: %w", err)
+			}
+		}
+		return withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
+			have, need, err := versions(ctx, p, conns)
+			switch {
+			case err != nil:
+				return err
+			case have > need:
+				return &SchemaError{have, need}
+			}
+			return do(p, have)
+		})
 	})
 }
 
@@ -42,40 +113,42 @@ type Migration struct {
 // Migrations lists every step of the schema, oldest first.
 func Migrations(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	var list []Migration
-	err := withGoose(pool, func(p *goose.Provider) error {
-		status, err := p.Status(ctx)
-		for _, s := range status {
-			list = append(list, Migration{Name: s.Source.Path, Applied: s.State == goose.StateApplied})
+	err := withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
+		have, _, err := versions(ctx, p, conns)
+		for _, s := range p.ListSources() {
+			list = append(list, Migration{Name: s.Path, Applied: s.Version <= have})
 		}
 		return err
 	})
 	return list, err
 }
 
-func withGoose(pool *pgxpool.Pool, do func(*goose.Provider) error) error {
-	conns := stdlib.OpenDBFromPool(pool)
-	defer conns.Close()
-	locker, err := locking(pool)
+// versions returns the version of the database's schema, 0 if it has none, and the newest one that this program knows.
+// The methods of goose.Provider that tell it create goose's table; this one only reads.
+func versions(ctx context.Context, p *goose.Provider, conns *sql.DB) (have, need int64, err error) {
+	for _, s := range p.ListSources() {
+		need = max(need, s.Version)
+	}
+	store, err := database.NewStore(goose.DialectPostgres, goose.DefaultTablename)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, conns, migrations.FS, locker, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
+	if exists, err := store.(database.StoreExtender).TableExists(ctx, conns); err != nil || !exists {
+		return 0, need, err
 	}
-	if err := do(provider); err != nil {
-		return fmt.Errorf("migrating the database: %w", err)
+	have, err = store.GetLatestVersion(ctx, conns)
+	if errors.Is(err, database.ErrVersionNotFound) {
+		return 0, need, nil
 	}
-	return nil
+	return have, need, err
 }
 
-// locking keeps others from migrating meanwhile: by a session's lock, or where a pooler hands out a connection for each
-// transaction, by a row in a table.
-func locking(pool *pgxpool.Pool) (goose.ProviderOption, error) {
-	if pooled(pool) {
-		locker, err := lock.NewPostgresTableLocker()
-		return goose.WithLocker(locker), err
+func withGoose(pool *pgxpool.Pool, do func(*goose.Provider, *sql.DB) error) error {
+	conns := stdlib.OpenDBFromPool(pool)
+	defer conns.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, conns, migrations.FS, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
 	}
-	locker, err := lock.NewPostgresSessionLocker()
-	return goose.WithSessionLocker(locker), err
+	return do(provider, conns)
 }

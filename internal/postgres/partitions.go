@@ -10,10 +10,10 @@ import (
 	"github.com/presencelog/presencelog/db"
 )
 
-// monthsAhead is how many months' partitions stand ready after the current one.
+// monthsAhead is the number of months after the current one that have a partition in advance.
 const monthsAhead = 2
 
-// MakePartitions makes the events' partitions for the months of the given moments that have none.
+// MakePartitions creates the missing partitions of events for the months of the given times.
 func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) error {
 	done := map[time.Time]bool{}
 	for _, at := range moments {
@@ -22,7 +22,7 @@ func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) err
 		if done[month] {
 			continue
 		}
-		if err := db.New(conn).MakeEventsPartition(ctx, pgtype.Date{Time: month, Valid: true}); err != nil {
+		if err := db.New(conn).MakePartitions(ctx, pgtype.Date{Time: month, Valid: true}); err != nil {
 			return err
 		}
 		done[month] = true
@@ -30,7 +30,7 @@ func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) err
 	return nil
 }
 
-// MakePartitionsAhead makes the events' partitions of the current month and the next ones.
+// MakePartitionsAhead creates the missing partitions of events for the current month and the next ones.
 func MakePartitionsAhead(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	var moments []time.Time
 	for i := range monthsAhead + 1 {

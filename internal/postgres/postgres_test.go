@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +31,7 @@ func pool(t *testing.T, url string) *pgxpool.Pool {
 // objects lists what a user made in the database, apart from goose's own table.
 func objects(t *testing.T, p *pgxpool.Pool) []string {
 	t.Helper()
-	rows, err := p.Query(t.Context(), `
+	return pgtest.Strings(t, p, `
 		SELECT c.relkind::text || ' ' || c.relname FROM pg_class AS c
 		WHERE c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'goose%'
 		UNION ALL
@@ -37,22 +39,6 @@ func objects(t *testing.T, p *pgxpool.Pool) []string {
 		UNION ALL
 		SELECT 'type ' || typname FROM pg_type WHERE typnamespace = 'public'::regnamespace AND typname !~ '^_?goose'
 		ORDER BY 1`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var list []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			t.Fatal(err)
-		}
-		list = append(list, name)
-	}
-	if rows.Err() != nil {
-		t.Fatal(rows.Err())
-	}
-	return list
 }
 
 func applied(t *testing.T, p *pgxpool.Pool) (n, of int) {
@@ -69,7 +55,7 @@ func applied(t *testing.T, p *pgxpool.Pool) (n, of int) {
 	return n, len(list)
 }
 
-func TestMigrationsGoUpAndDownToNothingAndUpAgain(t *testing.T) {
+func TestMigrateUpDownUp(t *testing.T) {
 	t.Parallel()
 	p := pool(t, pgtest.Empty(t))
 	if n, of := applied(t, p); n != 0 || of < 3 {
@@ -101,10 +87,10 @@ func TestMigrationsGoUpAndDownToNothingAndUpAgain(t *testing.T) {
 		}
 	}
 	if rest := objects(t, p); len(rest) != 0 {
-		t.Errorf("what is left after all were taken back: %q", rest)
+		t.Errorf("left after rolling back all migrations: %q", rest)
 	}
 	if err := postgres.Down(t.Context(), p); err == nil {
-		t.Error("there was something left to take back")
+		t.Error("there was a migration left to roll back")
 	}
 	if err := postgres.Up(t.Context(), p); err != nil {
 		t.Fatal(err)
@@ -114,7 +100,7 @@ func TestMigrationsGoUpAndDownToNothingAndUpAgain(t *testing.T) {
 	}
 }
 
-func TestManyMayMigrateAtOnce(t *testing.T) {
+func TestMigrateConcurrently(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
 	together(t, 6, func(int) error { return postgres.Up(t.Context(), pool(t, url)) })
@@ -142,4 +128,41 @@ func together(t *testing.T, n int, f func(int) error) {
 	}
 	close(begin)
 	wg.Wait()
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	p := pool(t, pgtest.URL(t))
+	if err := postgres.CheckSchema(t.Context(), p); err != nil {
+		t.Fatalf("the schema that this program made: %v", err)
+	}
+	if _, err := p.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func() error{
+		"up":    func() error { return postgres.Up(t.Context(), p) },
+		"down":  func() error { return postgres.Down(t.Context(), p) },
+		"check": func() error { return postgres.CheckSchema(t.Context(), p) },
+	} {
+		var schema *postgres.SchemaError
+		if err := do(); !errors.As(err, &schema) || schema.Have != 9999 || !strings.Contains(err.Error(), "upgrade presencelog") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCheckSchemaCreatesNothing(t *testing.T) {
+	t.Parallel()
+	p := pool(t, pgtest.Empty(t))
+	var schema *postgres.SchemaError
+	if err := postgres.CheckSchema(t.Context(), p); !errors.As(err, &schema) || schema.Have != 0 {
+		t.Errorf("check of an empty database: %v", err)
+	}
+	if _, err := postgres.Migrations(t.Context(), p); err != nil {
+		t.Error(err)
+	}
+	var tables int
+	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables (%v), want none", tables, err)
+	}
 }

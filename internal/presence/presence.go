@@ -1,10 +1,11 @@
-// Package presence holds the words of the domain: events as a gateway reports them and the spans of time that follow
-// from them. It knows neither SQL nor HTTP; how spans follow from events is defined once, in SQL (migrations/).
+// Package presence has the types of the domain: events as a gateway reports them, and the spans, visits and durations that
+// follow from them. All other packages use them. It knows neither SQL nor HTTP; how spans follow from events is defined once,
+// in SQL (migrations/).
 package presence
 
 import (
+	"context"
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -36,6 +37,19 @@ func ParseStatus(name string) (Status, error) {
 	return 0, fmt.Errorf("unknown status %q: it is one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", name)
 }
 
+// ParseStatuses reads a list of statuses by their names.
+func ParseStatuses(names []string) ([]Status, error) {
+	var list []Status
+	for _, name := range names {
+		s, err := ParseStatus(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
 // String returns the status' name, as gateways write it.
 func (s Status) String() string {
 	if s < Available || s > Recording {
@@ -64,9 +78,6 @@ type Event struct {
 	Extra      []byte    // the fields presencelog does not know: a JSON object as sent, nil if there were none
 }
 
-// NoLastSeen is the one integer that lastSeen cannot be: it stands for null on the way to the database.
-const NoLastSeen = math.MinInt64
-
 // Timeouts say how long a status that no event renews stands. Each is 1 s to 24 h.
 type Timeouts struct {
 	Typing    time.Duration // COMPOSING, then PAUSED
@@ -74,13 +85,13 @@ type Timeouts struct {
 	Presence  time.Duration // AVAILABLE or PAUSED, then UNAVAILABLE
 }
 
-// Span is a stretch of time in which one contact had one status: [Start, End).
+// Span is an interval of time in which one contact had one status: [Start, End).
 type Span struct {
 	Status           Status     `json:"status"`
 	Start            time.Time  `json:"start"`
 	End              *time.Time `json:"end"`              // nil while it runs
 	Seconds          float64    `json:"seconds"`          // its length; up to now while it runs
-	ConfirmedSeconds float64    `json:"confirmedSeconds"` // the part of Seconds that events vouch for
+	ConfirmedSeconds float64    `json:"confirmedSeconds"` // the part of Seconds that events confirm
 	Events           int64      `json:"events"`           // how many events set or renewed the status within it
 	EndedBy          EndedBy    `json:"endedBy"`
 }
@@ -104,7 +115,7 @@ type Contact struct {
 	Now          time.Time `json:"now"` // the moment for which Status holds
 }
 
-// Instance is one connected number and the time over which it was heard.
+// Instance is one connected number and the time between its first and last event.
 type Instance struct {
 	InstanceID   string    `json:"instanceId"`
 	FirstEventAt time.Time `json:"firstEventAt"`
@@ -121,7 +132,7 @@ const (
 )
 
 // Heat is what happened in one hour of the week, over all weeks of a range. Seconds is the time that falls into that hour,
-// Count the stretches that start in it.
+// Count the intervals that start in it.
 type Heat struct {
 	Weekday          int     `json:"weekday"` // 1 Monday … 7 Sunday
 	Hour             int     `json:"hour"`    // 0 … 23
@@ -130,7 +141,14 @@ type Heat struct {
 	ConfirmedSeconds float64 `json:"confirmedSeconds"`
 }
 
-// Rank is a contact's place among others: the time of its stretches that falls into a range, and how many start in it.
+// Habit is how often a contact is in the chat in one hour of the week.
+type Habit struct {
+	Weekday int     `json:"weekday"` // 1 Monday … 7 Sunday
+	Hour    int     `json:"hour"`    // 0 … 23
+	Share   float64 `json:"share"`   // of the weeks, 0 to 1
+}
+
+// Rank is a contact's place among others: the time of its intervals that falls into a range, and how many start in it.
 type Rank struct {
 	Phone            string  `json:"phone"`
 	Count            int64   `json:"count"`
@@ -138,8 +156,8 @@ type Rank struct {
 	ConfirmedSeconds float64 `json:"confirmedSeconds"`
 }
 
-// Durations sums up stretches of one kind within a range of time. Count, Mean, Median, P90 and Max speak of the whole
-// stretches that start in the range, Seconds and ConfirmedSeconds of the time that falls inside it; all in seconds.
+// Durations sums up intervals of one kind within a range of time. Count, Mean, Median, P90 and Max describe the whole
+// intervals that start in the range, Seconds and ConfirmedSeconds of the time that falls inside it; all in seconds.
 type Durations struct {
 	Count            int64    `json:"count"`
 	Seconds          float64  `json:"seconds"`
@@ -172,3 +190,13 @@ type Bucket struct {
 
 // Now is the clock of the service: UTC, whole microseconds, like everything that is stored.
 func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// Sleep waits for d, or until ctx ends, and then returns its error.
+func Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

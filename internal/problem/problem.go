@@ -1,9 +1,11 @@
-// Package problem is how every part of the service tells a client what went wrong: RFC 9457 problem details. They name
-// the field and what to do, and never the service's insides.
+// Package problem has the error responses of the service, RFC 9457 problem details, which webhook, api and auth respond with.
+// They name the field and what to do, and never internals.
 package problem
 
 import (
 	"encoding/json"
+	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +17,8 @@ type Problem struct {
 	Status int     `json:"status" doc:"The HTTP status"`
 	Detail string  `json:"detail" doc:"What is wrong and what to do about it"`
 	Errors []Field `json:"errors,omitempty" doc:"The fields or parameters that are wrong"`
+
+	Header http.Header `json:"-"` // of the response, besides Content-Type
 }
 
 // Field says what is wrong with one field or parameter.
@@ -23,7 +27,7 @@ type Field struct {
 	Message  string `json:"message" doc:"What is wrong with it"`
 }
 
-// New makes a problem. Where fields are given and detail is empty, the fields are the detail.
+// New returns a problem. If detail is empty, it is made of the fields.
 func New(status int, detail string, fields ...Field) *Problem {
 	if detail == "" {
 		var parts []string
@@ -39,7 +43,26 @@ func New(status int, detail string, fields ...Field) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
 }
 
-// Error makes a Problem an error.
+// Unavailable returns a temporary problem: the client should try again after a few seconds.
+func Unavailable(detail string) *Problem {
+	p := New(http.StatusServiceUnavailable, detail)
+	p.Header = http.Header{"Retry-After": {"5"}}
+	return p
+}
+
+// Write responds with an error that is a problem; what another error says is hidden.
+func Write(w http.ResponseWriter, r *http.Request, err error) {
+	p, ok := errors.AsType[*Problem](err)
+	if !ok {
+		p = New(http.StatusInternalServerError, "The request failed.")
+	}
+	p.ServeHTTP(w, r)
+}
+
+// GetHeaders returns the headers of the response.
+func (p *Problem) GetHeaders() http.Header { return p.Header }
+
+// Error implements error.
 func (p *Problem) Error() string { return p.Detail }
 
 // GetStatus returns the HTTP status.
@@ -48,8 +71,9 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType returns the media type.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// ServeHTTP answers with the problem.
+// ServeHTTP responds with the problem.
 func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	maps.Copy(w.Header(), p.Header)
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	body := json.NewEncoder(w)
@@ -57,17 +81,17 @@ func (p *Problem) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_ = body.Encode(p) // the client may be gone
 }
 
-// NotFound answers for paths that do not exist.
+// NotFound responds to paths that do not exist.
 func NotFound(w http.ResponseWriter, r *http.Request) {
-	New(http.StatusNotFound, "There is nothing at this address; /openapi.json lists what there is.").ServeHTTP(w, r)
+	New(http.StatusNotFound, "This path does not exist; /openapi.json lists all that do.").ServeHTTP(w, r)
 }
 
-// MethodNotAllowed answers for a path that exists with other methods.
+// MethodNotAllowed responds to other methods of a path that exists.
 func MethodNotAllowed(methods ...string) http.Handler {
 	slices.Sort(methods)
 	allow := strings.Join(methods, ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", allow)
-		New(http.StatusMethodNotAllowed, "This address takes "+allow+".").ServeHTTP(w, r)
+		New(http.StatusMethodNotAllowed, "This path accepts "+allow+".").ServeHTTP(w, r)
 	})
 }

@@ -1,21 +1,23 @@
-// Package retention deletes what is older than the settings say. A month that no instance keeps is dropped whole; other
-// events, rollups and quarantined callbacks go in small batches, so that who writes and reads meanwhile hardly notices.
-// Instances and contacts stay.
+// Package retention deletes what is older than the settings say. A month that no instance keeps is dropped as a whole; other
+// events and intervals are deleted in small batches, so that writers and readers hardly notice. Instances and contacts stay.
+// Package app runs it regularly.
 package retention
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 const (
@@ -27,42 +29,38 @@ const (
 	dropLockWait = "800ms"
 )
 
-// ErrBusy says that another process is at it, or at other upkeep.
-var ErrBusy = errors.New("another process is doing the database's upkeep; try again later")
-
-// Report is what goes: what Plan found or Run deleted.
+// Report is what Plan found or Run deleted.
 type Report struct {
 	Instances  []Instance `json:"instances"`
 	Partitions []string   `json:"partitions"` // months dropped whole
-	Quarantine int64      `json:"quarantine"`
 }
 
-// Instance is what goes of an instance.
+// Instance is what is deleted of an instance.
 type Instance struct {
 	InstanceID    string     `json:"instanceId"`
-	EventsFrom    *time.Time `json:"eventsFrom"` // older ones go; nil if all are kept
+	EventsFrom    *time.Time `json:"eventsFrom"` // older ones are deleted; nil if all are kept
 	Events        int64      `json:"events"`
-	OldestEventAt *time.Time `json:"oldestEventAt"` // of those that go
-	RollupsFrom   *time.Time `json:"rollupsFrom"`
-	Rollups       int64      `json:"rollups"`
+	OldestEventAt *time.Time `json:"oldestEventAt"` // of those deleted
+	IntervalsFrom *time.Time `json:"intervalsFrom"`
+	Intervals     int64      `json:"intervals"`
 }
 
-// Empty says that nothing goes.
+// Empty says that there is nothing to delete.
 func (r Report) Empty() bool {
-	events, rollups := r.Totals()
-	return events == 0 && rollups == 0 && len(r.Partitions) == 0 && r.Quarantine == 0
+	events, intervals := r.Totals()
+	return events == 0 && intervals == 0 && len(r.Partitions) == 0
 }
 
-// Totals adds up what goes of all instances.
-func (r Report) Totals() (events, rollups int64) {
+// Totals adds up what is deleted of all instances.
+func (r Report) Totals() (events, intervals int64) {
 	for _, i := range r.Instances {
 		events += i.Events
-		rollups += i.Rollups
+		intervals += i.Intervals
 	}
-	return events, rollups
+	return events, intervals
 }
 
-// Plan tells what Run would delete now.
+// Plan returns what Run would delete now.
 func Plan(ctx context.Context, pool *pgxpool.Pool, now time.Time) (Report, error) {
 	w, err := begin(ctx, pool, now)
 	if err == nil {
@@ -71,19 +69,12 @@ func Plan(ctx context.Context, pool *pgxpool.Pool, now time.Time) (Report, error
 	return w.report, err
 }
 
-// Run deletes what is older than the settings say, and reports what went, also when it fails half way: the next run goes
-// on from there. It returns ErrBusy while it runs elsewhere.
+// Run deletes what is older than the settings say, and reports what it deleted, also when it fails half way: the next run goes
+// on from there. It returns postgres.ErrBusy while it runs elsewhere.
 func Run(ctx context.Context, pool *pgxpool.Pool, now time.Time) (Report, error) {
 	var w *worker
-	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		locked, err := db.New(tx).TryUpkeepLock(ctx)
-		if err != nil {
-			return err
-		}
-		if !locked {
-			return ErrBusy
-		}
-		if w, err = begin(ctx, pool, now); err != nil { // on other connections
+	err := postgres.Maintain(ctx, pool, func() (err error) {
+		if w, err = begin(ctx, pool, now); err != nil {
 			return err
 		}
 		return w.run(ctx)
@@ -100,8 +91,9 @@ type worker struct {
 	now        time.Time
 	horizons   []db.HorizonsRow // of the report's instances, in its order
 	partitions []db.ListPartitionsRow
-	quarantine pgtype.Timestamptz
 	report     Report
+
+	oldEvents, oldIntervals map[int32]bool // the instances that have some before their horizon
 }
 
 func begin(ctx context.Context, pool *pgxpool.Pool, now time.Time) (*worker, error) {
@@ -112,11 +104,8 @@ func begin(ctx context.Context, pool *pgxpool.Pool, now time.Time) (*worker, err
 	}
 	for _, h := range w.horizons {
 		w.report.Instances = append(w.report.Instances, Instance{
-			InstanceID: h.Name, EventsFrom: db.TimeOrNil(h.EventsFrom), RollupsFrom: db.TimeOrNil(h.RollupsFrom),
+			InstanceID: h.Name, EventsFrom: db.TimeOrNil(h.EventsFrom), IntervalsFrom: db.TimeOrNil(h.IntervalsFrom),
 		})
-	}
-	if w.quarantine, err = w.q.QuarantineHorizon(ctx, db.Time(now)); err != nil {
-		return w, err
 	}
 	w.partitions, err = w.q.ListPartitions(ctx)
 	return w, err
@@ -130,9 +119,12 @@ func allAgree(horizons []db.HorizonsRow, p db.ListPartitionsRow) bool {
 
 func (w *worker) plan(ctx context.Context) error {
 	for i, h := range w.horizons {
-		if h.RollupsFrom.Valid {
+		if h.IntervalsFrom.Valid {
 			var err error
-			if w.report.Instances[i].Rollups, err = w.q.CountRollupsBefore(ctx, h.InstanceID, h.RollupsFrom); err != nil {
+			w.report.Instances[i].Intervals, err = w.q.CountIntervalsBefore(ctx, db.CountIntervalsBeforeParams{
+				InstanceID: h.InstanceID, Before: h.IntervalsFrom,
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -147,12 +139,7 @@ func (w *worker) plan(ctx context.Context) error {
 			w.report.Partitions = append(w.report.Partitions, p.Partition)
 		}
 	}
-	if !w.quarantine.Valid {
-		return nil
-	}
-	var err error
-	w.report.Quarantine, err = w.q.CountQuarantineBefore(ctx, w.quarantine)
-	return err
+	return nil
 }
 
 // count counts the events of a partition that are too old.
@@ -171,7 +158,9 @@ func (w *worker) count(ctx context.Context, p db.ListPartitionsRow) ([]db.CountE
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	return w.q.CountEventsBefore(ctx, ids, horizons, p.StartsAt, earlier(last, p.EndsAt))
+	return w.q.CountEventsBefore(ctx, db.CountEventsBeforeParams{
+		InstanceIds: ids, Horizons: horizons, RangeStart: p.StartsAt, RangeEnd: earlier(last, p.EndsAt),
+	})
 }
 
 func (w *worker) add(counts ...db.CountEventsBeforeRow) {
@@ -185,17 +174,22 @@ func (w *worker) add(counts ...db.CountEventsBeforeRow) {
 }
 
 func (w *worker) run(ctx context.Context) error {
+	if err := w.findOld(ctx); err != nil {
+		return err
+	}
 	for i, h := range w.horizons {
-		if !h.RollupsFrom.Valid {
+		if !w.oldIntervals[h.InstanceID] {
 			continue
 		}
 		err := inBatches(ctx, func() (int64, error) {
-			n, err := w.q.DeleteRollups(ctx, h.InstanceID, h.RollupsFrom, batchRows)
-			w.report.Instances[i].Rollups += n
+			n, err := w.q.DeleteIntervals(ctx, db.DeleteIntervalsParams{
+				InstanceID: h.InstanceID, Before: h.IntervalsFrom, MaxRows: batchRows,
+			})
+			w.report.Instances[i].Intervals += n
 			return n, err
 		})
 		if err != nil {
-			return fmt.Errorf("deleting rollups of %s: %w", h.Name, err)
+			return fmt.Errorf("deleting intervals of %s: %w", h.Name, err)
 		}
 	}
 	if err := w.cut(ctx); err != nil {
@@ -227,45 +221,56 @@ func (w *worker) run(ctx context.Context) error {
 			w.report.Partitions = append(w.report.Partitions, p.Partition)
 		}
 	}
-	// Again, should something have been rolled up meanwhile of events that are gone now.
-	if err := w.cut(ctx); err != nil {
-		return err
-	}
-	if w.quarantine.Valid {
-		err := inBatches(ctx, func() (int64, error) {
-			n, err := w.q.DeleteQuarantine(ctx, w.quarantine, batchRows)
-			w.report.Quarantine += n
-			return n, err
-		})
-		if err != nil {
-			return fmt.Errorf("deleting from the quarantine: %w", err)
-		}
-	}
 	return inUse
 }
 
-// cut makes the rollups ready for the events before the horizons to go, and again for their being gone.
+// findOld finds the instances with something to delete. There may be any number of others, for which nothing is done.
+func (w *worker) findOld(ctx context.Context) error {
+	w.oldEvents, w.oldIntervals = map[int32]bool{}, map[int32]bool{}
+	for _, p := range w.partitions {
+		counts, err := w.count(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, c := range counts {
+			w.oldEvents[c.InstanceID] = true
+		}
+	}
+	var ids []int32
+	var horizons []pgtype.Timestamptz
+	for _, h := range w.horizons {
+		if h.IntervalsFrom.Valid {
+			ids, horizons = append(ids, h.InstanceID), append(horizons, h.IntervalsFrom)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	old, err := w.q.InstancesWithOldIntervals(ctx, db.InstancesWithOldIntervalsParams{InstanceIds: ids, Horizons: horizons})
+	for _, id := range old {
+		w.oldIntervals[id] = true
+	}
+	return err
+}
+
+// cut prepares the intervals for the loss of the events before the horizons, once all that follows from those is stored.
 func (w *worker) cut(ctx context.Context) error {
 	for _, h := range w.horizons {
-		if !h.EventsFrom.Valid {
+		if !w.oldEvents[h.InstanceID] {
 			continue
 		}
-		err := pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-			q := db.New(tx)
-			if err := q.ShareRollups(ctx); err != nil {
-				return err
-			}
-			raised, err := q.RaiseEventsFrom(ctx, h.EventsFrom, h.InstanceID)
-			if err != nil || raised == 0 {
-				return err
-			}
-			if err := q.CutRollups(ctx, h.InstanceID, h.EventsFrom); err != nil {
-				return err
-			}
-			return q.ForgetStale(ctx, h.InstanceID, h.EventsFrom)
-		})
+		late, err := w.q.CountLateBefore(ctx, db.CountLateBeforeParams{InstanceID: h.InstanceID, Before: h.EventsFrom})
 		if err != nil {
-			return fmt.Errorf("cutting rollups of %s: %w", h.Name, err)
+			return err
+		}
+		if late > 0 {
+			if err := intervals.Refresh(ctx, w.pool, func() time.Time { return w.now }, 1); err != nil {
+				return err
+			}
+		}
+		err = w.q.CutIntervals(ctx, db.CutIntervalsParams{InstanceID: h.InstanceID, Horizon: h.EventsFrom, Now: db.Time(w.now)})
+		if err != nil {
+			return fmt.Errorf("cutting intervals of %s: %w", h.Name, err)
 		}
 	}
 	return nil
@@ -275,13 +280,13 @@ func (w *worker) cut(ctx context.Context) error {
 func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool, err error) {
 	for try := range dropTries {
 		if try > 0 {
-			if err := rest(ctx, dropPause); err != nil {
+			if err := presence.Sleep(ctx, dropPause); err != nil {
 				return false, err
 			}
 		}
 		err = pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
 			q := db.New(tx)
-			if err := q.BoundLockWait(ctx, dropLockWait); err != nil {
+			if err := q.LimitLockWait(ctx, dropLockWait); err != nil {
 				return err
 			}
 			if err := q.LockEvents(ctx); err != nil {
@@ -303,16 +308,16 @@ func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool
 	return dropped && err == nil, err
 }
 
-// isInUse says of an error that a lock could not be had.
+// isInUse reports whether an error says that a lock was not available.
 func isInUse(err error) bool {
-	var failed *pgconn.PgError
-	return errors.As(err, &failed) && (failed.Code == "55P03" || failed.Code == "40P01") // lock_not_available, deadlock_detected
+	code := postgres.ErrorCode(err)
+	return code == pgerrcode.LockNotAvailable || code == pgerrcode.DeadlockDetected
 }
 
 // deleteEvents deletes what is too old in a partition of which something is kept.
 func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error {
 	for _, h := range w.horizons {
-		if !h.EventsFrom.Valid || !h.EventsFrom.Time.After(p.StartsAt.Time) {
+		if !w.oldEvents[h.InstanceID] || !h.EventsFrom.Time.After(p.StartsAt.Time) {
 			continue
 		}
 		contacts, err := w.q.InstanceContacts(ctx, h.InstanceID)
@@ -321,7 +326,9 @@ func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error
 		}
 		for some := range slices.Chunk(contacts, batchContacts) {
 			err := inBatches(ctx, func() (int64, error) {
-				gone, err := w.q.DeleteEvents(ctx, some, p.StartsAt, earlier(h.EventsFrom, p.EndsAt), batchRows)
+				gone, err := w.q.DeleteEvents(ctx, db.DeleteEventsParams{
+					ContactIds: some, RangeStart: p.StartsAt, RangeEnd: earlier(h.EventsFrom, p.EndsAt), MaxRows: batchRows,
+				})
 				w.add(db.CountEventsBeforeRow{InstanceID: h.InstanceID, Events: gone.Events, OldestAt: gone.OldestAt})
 				return gone.Events, err
 			})
@@ -341,18 +348,9 @@ func inBatches(ctx context.Context, batch func() (int64, error)) error {
 		if err != nil {
 			return err
 		}
-		if err := rest(ctx, time.Since(started)); err != nil || n < batchRows {
+		if err := presence.Sleep(ctx, time.Since(started)); err != nil || n < batchRows {
 			return err
 		}
-	}
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

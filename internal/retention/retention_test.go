@@ -1,15 +1,11 @@
 package retention_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +56,7 @@ func get[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) T {
 
 func set(t *testing.T, pool *pgxpool.Pool, instance, name, value string) {
 	t.Helper()
-	if err := settings.SetText(t.Context(), pool, instance, name, value); err != nil {
+	if err := settings.Set(t.Context(), pool, instance, name, value); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -123,8 +119,8 @@ func text(v any) string {
 func all(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
 	return partitions(t, pool) + get[string](t, pool, `SELECT concat_ws(' ', (SELECT count(*) FROM events), (SELECT json_agg(i) FROM instances AS i),
-		(SELECT count(*) FROM contacts), (SELECT json_agg(s) FROM settings AS s), (SELECT count(*) FROM quarantine),
-		(SELECT json_agg(r) FROM rollups AS r), (SELECT json_agg(r) FROM rollup_stale AS r))`)
+		(SELECT count(*) FROM contacts), (SELECT json_agg(s) FROM settings AS s),
+		(SELECT json_agg(r) FROM intervals AS r), (SELECT json_agg(r) FROM contact_states AS r))`)
 }
 
 var (
@@ -142,7 +138,7 @@ func twoInstances(t *testing.T, pool *pgxpool.Pool) {
 }
 
 // Months that no instance keeps are dropped, others lose what is too old, and Plan knows it all before.
-func TestOldEventsGo(t *testing.T) {
+func TestOldEventsAreDeleted(t *testing.T) {
 	t.Parallel()
 	for _, pooled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pooled=%v", pooled), func(t *testing.T) {
@@ -162,9 +158,6 @@ func TestOldEventsGo(t *testing.T) {
 			// Those at the horizon stay, those right before it go.
 			fill(t, pool, "short", 1, shortFrom.Add(-time.Microsecond), shortFrom, time.Hour)
 			fill(t, pool, "long", 1, longFrom.Add(-time.Microsecond), longFrom, time.Hour)
-			for _, at := range []time.Time{shortFrom.Add(-time.Microsecond), shortFrom} {
-				exec(t, pool, "INSERT INTO quarantine VALUES (gen_random_uuid(), $1, '', '', '')", at)
-			}
 			wantShort, wantLong := events(t, pool, "short", shortFrom, now), events(t, pool, "long", longFrom, now)
 			goShort, goLong := events(t, pool, "short", date(time.January, 1), shortFrom), events(t, pool, "long", date(time.January, 1), longFrom)
 			contacts := get[int64](t, pool, "SELECT count(*) FROM contacts")
@@ -181,7 +174,6 @@ func TestOldEventsGo(t *testing.T) {
 					{InstanceID: "short", EventsFrom: &shortFrom, Events: goShort, OldestEventAt: &july[1]},
 				},
 				Partitions: []string{"events_2026_07", "events_2026_08"},
-				Quarantine: 1,
 			}
 			if !reflect.DeepEqual(planned, want) {
 				t.Errorf("planned\n%s, want\n%s", text(planned), text(want))
@@ -201,9 +193,6 @@ func TestOldEventsGo(t *testing.T) {
 			if n := get[int64](t, pool, "SELECT count(*) FROM contacts"); n != contacts {
 				t.Errorf("%d contacts, want %d", n, contacts)
 			}
-			if from := get[time.Time](t, pool, "SELECT events_from FROM instances WHERE name = 'long'"); !from.Equal(longFrom) {
-				t.Errorf("events of long begin at %s", from)
-			}
 			if gone := run(t, pool); !gone.Empty() {
 				t.Errorf("and then %s", text(gone))
 			}
@@ -211,7 +200,7 @@ func TestOldEventsGo(t *testing.T) {
 	}
 }
 
-func TestNothingGoesUnlessTold(t *testing.T) {
+func TestNothingIsDeletedByDefault(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	if err := postgres.MakePartitions(t.Context(), pool, date(time.January, 1)); err != nil {
@@ -221,21 +210,19 @@ func TestNothingGoesUnlessTold(t *testing.T) {
 		t.Errorf("gone is %s", text(gone))
 	}
 	fill(t, pool, "a", 1, date(time.January, 1), date(time.January, 3), time.Hour)
-	exec(t, pool, "INSERT INTO quarantine VALUES (gen_random_uuid(), $1, '', '', '')", date(time.January, 1))
-	set(t, pool, "b", "retention", "1d") // no other instance's business, nor the quarantine's
+	set(t, pool, "b", "retention", "1d") // no other instance's business
 	before := all(t, pool)
 	gone := run(t, pool)
 	if !gone.Empty() || partitions(t, pool) != "events_2026_01" || gone.Instances[0].EventsFrom != nil {
 		t.Errorf("gone is %s", text(gone))
 	}
-	// For ever is for ever also where others have a default.
+	// Forever means forever, also where others have a default.
 	set(t, pool, "a", "retention", "forever")
-	set(t, pool, "a", "rollup_retention", "forever")
+	set(t, pool, "a", "interval_retention", "forever")
 	set(t, pool, "", "retention", "90d")
-	set(t, pool, "", "rollup_retention", "90d")
-	exec(t, pool, "DELETE FROM quarantine")
+	set(t, pool, "", "interval_retention", "90d")
 	gone = run(t, pool)
-	if a := gone.Instances[0]; !gone.Empty() || a.EventsFrom != nil || a.RollupsFrom != nil {
+	if a := gone.Instances[0]; !gone.Empty() || a.EventsFrom != nil || a.IntervalsFrom != nil {
 		t.Errorf("gone is %s of %s", text(gone), before)
 	}
 	if n := events(t, pool, "a", date(time.January, 1), now); n != 48 {
@@ -244,7 +231,7 @@ func TestNothingGoesUnlessTold(t *testing.T) {
 }
 
 // What comes later from before the horizon goes the next time, also in a month that was dropped.
-func TestOldEventsMayComeAgain(t *testing.T) {
+func TestOldEventsMayBeImportedAgain(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	fill(t, pool, "a", 2, date(time.August, 1), now, 24*time.Hour)
@@ -273,7 +260,7 @@ func TestOldEventsMayComeAgain(t *testing.T) {
 	if got := partitions(t, pool); got != left {
 		t.Errorf("left are %s", got)
 	}
-	// Whoever keeps more from now on has not got back what is gone, and rollups of it are not made anew.
+	// Whoever keeps more from now on has not got back what is gone, and its intervals cannot be rebuilt.
 	set(t, pool, "", "retention", "300d")
 	if added, err := ingest.NewStore(pool).Merge(t.Context(), old); added != 2 || err != nil {
 		t.Fatal(added, err)
@@ -281,163 +268,6 @@ func TestOldEventsMayComeAgain(t *testing.T) {
 	if gone := run(t, pool); !gone.Empty() {
 		t.Errorf("gone is %s", text(gone))
 	}
-	if from := get[time.Time](t, pool, "SELECT events_from FROM instances"); !from.Equal(shortFrom) {
-		t.Errorf("events begin at %s", from)
-	}
-}
-
-// blocked starts a run that cannot go on at an event of the last contact of short, until release is called.
-func blocked(t *testing.T, ctx context.Context, url string, at time.Time) (release func(), done chan error) {
-	t.Helper()
-	pool := connect(t, url)
-	tx, err := pool.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	tag, err := tx.Exec(t.Context(), `SELECT FROM events AS e WHERE received_at = $1 AND contact_id =
-		(SELECT max(c.id) FROM contacts AS c INNER JOIN instances AS i ON i.id = c.instance_id WHERE i.name = 'short') FOR UPDATE`,
-		at)
-	if err != nil || tag.RowsAffected() != 1 {
-		t.Fatal(tag, err)
-	}
-	done = make(chan error, 1)
-	runner := connect(t, url)
-	go func() {
-		_, err := retention.Run(ctx, runner, now)
-		done <- err
-	}()
-	for get[int](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 0 {
-		select {
-		case err := <-done:
-			t.Fatalf("it did not wait (%v)", err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	release = func() { tx.Rollback(context.Background()) }
-	t.Cleanup(release) // before its pool is closed
-	return release, done
-}
-
-func TestInterruptedGoesOnTheNextTime(t *testing.T) {
-	t.Parallel()
-	url := pgtest.URL(t)
-	pool := connect(t, url)
-	twoInstances(t, pool)
-	set(t, pool, "keeps", "retention", "forever") // so that nothing is dropped, which would wait as well
-	planned := plan(t, pool)
-	ctx, cancel := context.WithCancel(t.Context())
-	release, done := blocked(t, ctx, url, date(time.September, 10))
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
-	}
-	release()
-	// The server may have begun with what nobody waits for any more.
-	for get[int](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()") > 0 {
-		time.Sleep(5 * time.Millisecond)
-	}
-	rest := plan(t, pool)
-	total, _ := planned.Totals()
-	left, _ := rest.Totals()
-	if left == 0 || left == total {
-		t.Errorf("%d of %d are still to go, want some", left, total)
-	}
-	if gone := run(t, pool); !reflect.DeepEqual(gone, rest) {
-		t.Errorf("gone is\n%s, planned was\n%s", text(gone), text(rest))
-	}
-	if gone := plan(t, pool); !gone.Empty() {
-		t.Errorf("still to go is %s", text(gone))
-	}
-}
-
-func TestOneRunsAtATime(t *testing.T) {
-	t.Parallel()
-	url := pgtest.URL(t)
-	pool := connect(t, url)
-	twoInstances(t, pool)
-	set(t, pool, "keeps", "retention", "forever")
-	release, done := blocked(t, t.Context(), url, date(time.September, 10))
-	var wg sync.WaitGroup
-	for range 3 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // it would wait for the same event
-			defer cancel()
-			if gone, err := retention.Run(ctx, connect(t, url), now); !errors.Is(err, retention.ErrBusy) || !gone.Empty() {
-				t.Errorf("%s %v", text(gone), err)
-			}
-		}()
-	}
-	wg.Wait()
-	release()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if gone := run(t, pool); !gone.Empty() {
-		t.Errorf("still to go was %s", text(gone))
-	}
-}
-
-// Receivers write meanwhile, each batch within the time that they wait, also where somebody holds up the dropping.
-func TestWritersGoOn(t *testing.T) {
-	t.Parallel()
-	url := pgtest.URL(t)
-	pool := connect(t, url)
-	twoInstances(t, pool)
-	reader, err := connect(t, url).Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Rollback(t.Context())
-	if _, err := reader.Exec(t.Context(), "SELECT count(*) FROM events"); err != nil {
-		t.Fatal(err)
-	}
-
-	stop, ended := make(chan bool), make(chan bool)
-	var written int64
-	var slowest time.Duration
-	go func() {
-		defer close(ended)
-		store := ingest.NewStore(connect(t, url))
-		for at := now; ; at = at.Add(time.Millisecond) {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			started := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			err := store.Write(ctx, []presence.Event{
-				{InstanceID: "short", Phone: "new", Status: presence.Composing, ReceivedAt: at},
-				{InstanceID: "long", Phone: "2", Status: presence.Composing, ReceivedAt: at},
-			})
-			cancel()
-			if err != nil {
-				t.Errorf("writing: %v", err)
-				return
-			}
-			slowest = max(slowest, time.Since(started))
-			written++
-		}
-	}()
-	gone, err := retention.Run(t.Context(), pool, now)
-	if err == nil || !strings.Contains(err.Error(), "events are in use, so events_2026_07 is dropped the next time") || len(gone.Partitions) > 0 {
-		t.Errorf("gone is %s (%v)", text(gone), err)
-	}
-	if n := events(t, pool, "short", date(time.September, 1), shortFrom); n != 0 {
-		t.Errorf("%d old events are still there", n)
-	}
-	reader.Rollback(t.Context())
-	if gone := run(t, pool); len(gone.Partitions) != 2 {
-		t.Errorf("gone is %s", text(gone))
-	}
-	close(stop)
-	<-ended
-	if n := events(t, pool, "short", now, now.AddDate(0, 0, 1)); n != written {
-		t.Errorf("%d of %d written are there", n, written)
-	}
-	t.Logf("%d batches, the slowest took %s", written, slowest)
 }
 
 // A batch looks at the partition whose events it deletes, by its key, and at no other.
@@ -469,19 +299,14 @@ func TestBatchesTouchOnePartition(t *testing.T) {
 	if gone.Instances[1].Events != old {
 		t.Fatalf("gone is %s", text(gone))
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		_, rows, deleted := read("events_2026_10")
-		if deleted == old {
-			if rows -= rowsBefore; rows > 3*old {
-				t.Errorf("it read %d rows to delete %d", rows, old)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d rows were deleted, want %d", deleted, old)
-		}
-		time.Sleep(20 * time.Millisecond)
+	var rows int64
+	pgtest.Eventually(t, "the statistics have all deleted rows", func() bool {
+		var deleted int64
+		_, rows, deleted = read("events_2026_10")
+		return deleted == old
+	})
+	if rows -= rowsBefore; rows > 3*old {
+		t.Errorf("it read %d rows to delete %d", rows, old)
 	}
 	if scans, _, _ := read("events_2026_11"); scans != otherScans {
 		t.Errorf("it looked %d times at a partition that has nothing to delete", scans-otherScans)

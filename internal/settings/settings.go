@@ -1,6 +1,5 @@
-// Package settings reads and changes what the service keeps about itself in the database: how long a status stands that
-// no event renews, how long history is kept, and whose days count. A change of a timeout holds for all of history at once,
-// since spans are made when they are asked for.
+// Package settings reads and changes the settings in the database: timeouts of statuses, the time zone, and retention. Queries
+// read them there. A new timeout applies to the whole history: the intervals are rebuilt in the same transaction.
 package settings
 
 import (
@@ -8,47 +7,48 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/intervals"
 )
 
-// Setting is one of the settings.
+// Setting is one setting.
 type Setting struct {
 	Name string
 	Key  string // its name in JSON
 	kind
+	Default string // what Reset gives all of history; a new database has the same
 }
 
-// All are the settings there are.
+// All is the list of settings.
 var All = []Setting{
-	{"typing_timeout", "typingTimeoutSeconds", timeout},
-	{"recording_timeout", "recordingTimeoutSeconds", timeout},
-	{"presence_timeout", "presenceTimeoutSeconds", timeout},
-	{"time_zone", "timeZone", zone},
-	{"retention", "retentionSeconds", kept},
-	{"rollup_retention", "rollupRetentionSeconds", kept},
+	{"typing_timeout", "typingTimeoutSeconds", timeout, "25s"},
+	{"recording_timeout", "recordingTimeoutSeconds", timeout, "25s"},
+	{"presence_timeout", "presenceTimeoutSeconds", timeout, "5m"},
+	{"time_zone", "timeZone", zone, "UTC"},
+	{"retention", "retentionSeconds", kept, "forever"},
+	{"interval_retention", "intervalRetentionSeconds", kept, "forever"},
 }
 
-// Values are the values of settings by their names, as the database has them.
+// Values maps names of settings to values in the form of the database.
 type Values map[string]string
 
-// Settings are what holds everywhere, and what some instances have of their own.
+// Settings are the values for all instances, and those that single instances override.
 type Settings struct {
 	Default   Values // of all settings
 	Instances []Instance
 }
 
-// Instance is what an instance has of its own.
+// Instance is the values that an instance overrides.
 type Instance struct {
 	InstanceID string
 	Own        Values
 }
 
-// Read returns the settings in force.
+// Read returns the current settings.
 func Read(ctx context.Context, conn db.DBTX) (Settings, error) {
 	s := Settings{Default: Values{}}
 	rows, err := db.New(conn).ListSettings(ctx)
@@ -65,17 +65,19 @@ func Read(ctx context.Context, conn db.DBTX) (Settings, error) {
 	return s, err
 }
 
-// Set changes one setting that is a length of time, as SetText does; 0 takes the instance's own away.
-func Set(ctx context.Context, pool *pgxpool.Pool, instanceID, name string, value time.Duration) error {
-	if value == 0 && instanceID != "" {
-		return Reset(ctx, pool, instanceID, name)
+// InForce returns the value of a setting for an instance, or for "" the one for all that do not override it.
+func (s Settings) InForce(instanceID, name string) string {
+	for _, i := range s.Instances {
+		if own, ok := i.Own[name]; ok && i.InstanceID == instanceID {
+			return own
+		}
 	}
-	return SetText(ctx, pool, instanceID, name, value.String())
+	return s.Default[name]
 }
 
-// SetText changes one setting by its name, of an instance or for "" of all that have none of their own. The text is what
-// people write.
-func SetText(ctx context.Context, pool *pgxpool.Pool, instanceID, name, text string) error {
+// Set changes a setting of an instance, or for "" of all that do not override it. The text is what users write, like
+// "90d".
+func Set(ctx context.Context, pool *pgxpool.Pool, instanceID, name, text string) error {
 	i := slices.IndexFunc(All, func(s Setting) bool { return s.Name == name })
 	if i < 0 {
 		return fmt.Errorf("there is no setting %q", name)
@@ -87,9 +89,28 @@ func SetText(ctx context.Context, pool *pgxpool.Pool, instanceID, name, text str
 	return change(ctx, pool, instanceID, name, value)
 }
 
-// Reset takes an instance's own setting away.
+// Reset removes the value of an instance, or for "" sets the default again.
 func Reset(ctx context.Context, pool *pgxpool.Pool, instanceID, name string) error {
+	if instanceID == "" {
+		for _, s := range All {
+			if s.Name == name {
+				return Set(ctx, pool, "", name, s.Default)
+			}
+		}
+	}
 	return change(ctx, pool, instanceID, name, "")
+}
+
+// CheckInstance returns an error unless there is an instance; "" stands for all. Set and Reset create one that is missing.
+func CheckInstance(ctx context.Context, conn db.DBTX, instanceID string) error {
+	if instanceID == "" {
+		return nil
+	}
+	_, err := db.New(conn).FindInstance(ctx, instanceID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("there is no instance %q; an instance is created by its first event", instanceID)
+	}
+	return err
 }
 
 func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value string) error {
@@ -113,9 +134,11 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 			return err
 		}
 		if instanceID == "" {
-			err = q.SetSetting(ctx, name, value)
+			err = q.SetSetting(ctx, db.SetSettingParams{Name: name, Value: value})
 		} else {
-			err = q.SetInstanceSetting(ctx, name, value, instanceID)
+			err = q.SetInstanceSetting(ctx, db.SetInstanceSettingParams{
+				Name: name, Value: value, Instance: instanceID,
+			})
 		}
 		if err != nil {
 			return err
@@ -124,11 +147,16 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 		if err != nil {
 			return err
 		}
+		// Intervals follow from the timeouts: both change at the same moment.
+		var changed []int32
 		for _, t := range after {
-			if !slices.Contains(before, t) { // what is rolled up was made with other timeouts
-				if err := q.MarkAllStale(ctx, &t.InstanceID); err != nil {
-					return err
-				}
+			if !slices.Contains(before, t) {
+				changed = append(changed, t.InstanceID)
+			}
+		}
+		if len(changed) > 0 {
+			if err := intervals.Rebuild(ctx, tx, changed, nil); err != nil {
+				return err
 			}
 		}
 		s, err := Read(ctx, tx)
@@ -139,22 +167,16 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 	})
 }
 
-// check refuses to keep rollups for a shorter time than the events that they can be made of anew.
+// check refuses to keep intervals for a shorter time than the events that they follow from.
 func (s Settings) check() error {
 	for _, i := range append([]Instance{{"", nil}}, s.Instances...) {
-		inForce := func(name string) string {
-			if own, ok := i.Own[name]; ok {
-				return own
-			}
-			return s.Default[name]
-		}
-		events, rollups := inForce("retention"), inForce("rollup_retention")
-		if seconds(rollups) < seconds(events) {
+		events, kept := s.InForce(i.InstanceID, "retention"), s.InForce(i.InstanceID, "interval_retention")
+		if seconds(kept) < seconds(events) {
 			of := ""
 			if i.InstanceID != "" {
 				of = " of instance " + i.InstanceID
 			}
-			return fmt.Errorf("rollup_retention%s would be %s, which is shorter than retention, %s", of, showKept(rollups), showKept(events))
+			return fmt.Errorf("interval_retention%s would be %s, which is shorter than retention, %s", of, ShowKept(kept), ShowKept(events))
 		}
 	}
 	return nil

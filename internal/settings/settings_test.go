@@ -10,8 +10,10 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
-	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/settings"
 )
 
@@ -19,23 +21,37 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func set(t *testing.T, pool *pgxpool.Pool, instance, name, text string) {
 	t.Helper()
-	if err := settings.SetText(t.Context(), pool, instance, name, text); err != nil {
+	if err := settings.Set(t.Context(), pool, instance, name, text); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A timeout that changes makes the rollups stale of those instances where it holds, and nothing else does.
-func TestTimeoutsMakeRollupsStale(t *testing.T) {
+// A timeout that changes rebuilds the intervals of those instances where it holds, and nothing else does.
+func TestTimeoutRebuildsIntervals(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	at := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
-	if err := postgres.MakePartitions(t.Context(), pool, at); err != nil {
-		t.Fatal(err)
-	}
 	set(t, pool, "own", "typing_timeout", "40s")
 	set(t, pool, "plain", "retention", "90d")
-	if _, err := pool.Exec(t.Context(), "UPDATE rollup_state SET rolled_until = $1", at.AddDate(0, 0, 1)); err != nil {
+	at := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	events := []presence.Event{
+		{InstanceID: "own", Phone: "1", Status: presence.Composing, ReceivedAt: at},
+		{InstanceID: "plain", Phone: "1", Status: presence.Composing, ReceivedAt: at},
+	}
+	if _, err := ingest.NewStore(pool).Merge(t.Context(), events); err != nil {
 		t.Fatal(err)
+	}
+	if err := intervals.Refresh(t.Context(), pool, presence.Now, 0); err != nil {
+		t.Fatal(err)
+	}
+	built := func() (xmins map[string]string) {
+		xmins = map[string]string{}
+		rows, _ := pool.Query(t.Context(), `SELECT n.name, i.xmin::text FROM intervals AS i INNER JOIN instances AS n ON n.id = i.instance_id
+			WHERE measure = 'v'`)
+		var name, xmin string
+		if _, err := pgx.ForEachRow(rows, []any{&name, &xmin}, func() error { xmins[name] = xmin; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return xmins
 	}
 	for _, test := range []struct {
 		instance, name, text string
@@ -52,28 +68,35 @@ func TestTimeoutsMakeRollupsStale(t *testing.T) {
 		{"", "time_zone", "America/Sao_Paulo", nil},
 		{"", "retention", "90d", nil},
 		{"new", "retention", "30d", nil},
-		{"", "rollup_retention", "2y", nil},
+		{"", "interval_retention", "2y", nil},
 	} {
+		before := built()
 		if test.text != "" {
 			set(t, pool, test.instance, test.name, test.text)
 		} else if err := settings.Reset(t.Context(), pool, test.instance, test.name); err != nil {
 			t.Fatal(err)
 		}
-		rows, _ := pool.Query(t.Context(), `
-			SELECT i.name FROM rollup_stale AS s INNER JOIN instances AS i ON i.id = s.instance_id
-			WHERE from_slot = $1 AND until_slot = $2 ORDER BY 1`, at, at.AddDate(0, 0, 1))
-		got, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil || !slices.Equal(got, test.want) {
-			t.Errorf("%+v made stale %q (%v)", test, got, err)
+		var got []string
+		for name, xmin := range built() {
+			if before[name] != xmin {
+				got = append(got, name)
+			}
 		}
-		if _, err := pool.Exec(t.Context(), "DELETE FROM rollup_stale"); err != nil {
-			t.Fatal(err)
+		slices.Sort(got)
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%+v rebuilt %q", test, got)
 		}
+	}
+	var length time.Duration
+	err := pool.QueryRow(t.Context(), `SELECT ended_at - started_at FROM intervals
+		WHERE measure = 't' AND instance_id = (SELECT id FROM instances WHERE name = 'plain')`).Scan(&length)
+	if err != nil || length != 30*time.Second {
+		t.Errorf("typing lasts %s (%v), want the new timeout of 30s", length, err)
 	}
 }
 
-// Two who change different settings at once do not take back what the other did.
-func TestManyMayChangeSettingsAtOnce(t *testing.T) {
+// Concurrent changes of different settings do not overwrite each other.
+func TestChangeSettingsConcurrently(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	want := map[string]string{}
@@ -86,7 +109,7 @@ func TestManyMayChangeSettingsAtOnce(t *testing.T) {
 		for _, instance := range []string{"", "i"} {
 			go func() {
 				defer wg.Done()
-				if err := settings.SetText(t.Context(), pool, instance, name, text); err != nil {
+				if err := settings.Set(t.Context(), pool, instance, name, text); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -98,7 +121,7 @@ func TestManyMayChangeSettingsAtOnce(t *testing.T) {
 		t.Fatalf("%+v %v", s, err)
 	}
 	for _, one := range settings.All {
-		if one.Name == "rollup_retention" {
+		if one.Name == "interval_retention" {
 			continue
 		}
 		for _, values := range []settings.Values{s.Default, s.Instances[0].Own} {
@@ -109,7 +132,7 @@ func TestManyMayChangeSettingsAtOnce(t *testing.T) {
 	}
 }
 
-func TestLengthsAsPeopleWriteThem(t *testing.T) {
+func TestDurationFormats(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	for text, want := range map[string]string{
@@ -136,30 +159,26 @@ func TestLengthsAsPeopleWriteThem(t *testing.T) {
 }
 
 // What one may set depends on what others are setting at that moment, also of all instances.
-func TestOneChangesSettingsAtATime(t *testing.T) {
+func TestSettingsChangeOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	set(t, pool, "i", "retention", "10d")
-	set(t, pool, "", "rollup_retention", "forever")
+	set(t, pool, "", "interval_retention", "forever")
 	tx, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "UPDATE settings SET rollup_retention = '20 days'"); err != nil {
+	if _, err := tx.Exec(t.Context(), "UPDATE settings SET interval_retention = '20 days'"); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- settings.SetText(t.Context(), pool, "i", "retention", "30d") }()
-	select {
-	case err = <-done:
-		t.Fatalf("it did not wait (%v)", err)
-	case <-time.After(300 * time.Millisecond):
-	}
+	go func() { done <- settings.Set(t.Context(), pool, "i", "retention", "30d") }()
+	pgtest.AwaitBlocked(t, pool, done)
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-done; err == nil {
-		t.Error("rollups of i would be kept shorter than its events")
+		t.Error("intervals of i would be kept shorter than its events")
 	}
 }

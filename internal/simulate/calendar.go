@@ -2,7 +2,7 @@ package simulate
 
 import "math"
 
-// calendar is a range of time cut into slots of an hour, by how much is done in them.
+// calendar is a range of time divided into hours, weighted by their activity.
 type calendar []slot
 
 type slot struct {
@@ -12,14 +12,14 @@ type slot struct {
 	left float64 // activity from the end of this slot to the end of the range
 }
 
-// position is a moment within a calendar.
+// position is a time within a calendar.
 type position struct {
 	at   int64 // Unix microseconds
 	slot int
 }
 
-// calendar cuts [start, end), in Unix microseconds, at the full hours of UTC. Where local hours begin at other minutes a
-// slot goes by the hour at its middle.
+// calendar divides [start, end), in Unix microseconds, at the full hours of UTC. Where local hours begin at other minutes,
+// the local hour at the middle counts.
 func (p *people) calendar(start, end int64) calendar {
 	const hour = microsPerDay / 24
 	var c calendar
@@ -39,8 +39,8 @@ func (p *people) calendar(start, end int64) calendar {
 	return c
 }
 
-// advance moves on from a position until only a share of the activity that lay ahead is left, 0 < share <= 1. The new
-// position is never before the old one and always before the range's end.
+// advance moves a position forward until only this share of the remaining activity is left, 0 < share <= 1. The new
+// position is never before the old one and always before the end of the range.
 func (c calendar) advance(from position, share float64) position {
 	i := from.slot
 	left := share * (c[i].left + c[i].pace*float64(c[i].end-from.at))

@@ -12,13 +12,13 @@ const (
 	hoursPerWeek = 7 * 24
 	microsPerDay = 24 * 60 * 60 * 1e6
 
-	// activitySpread is the sigma of the log-normal by which contacts differ: the most active tenth makes over half of
-	// all visits, while the median contact makes a third of the mean contact's.
+	// activitySpread is the sigma of the log-normal distribution of activity: the most active tenth of the contacts has
+	// over half of all visits, and the median contact a third of the mean.
 	activitySpread = 1.5
 )
 
-// habits are how much contacts do in each hour from 0 to 23, as digits, on working days and at weekends, and which
-// share of the contacts has them.
+// habits are the activity in each hour from 0 to 23, as digits, on working days and at weekends, and the share of the
+// contacts that have them.
 var habits = [...]struct {
 	name                  string
 	share                 float64
@@ -41,7 +41,7 @@ type people struct {
 
 type contact struct{ instance, phone string }
 
-// group is the contacts of one habit. A contact's activity is its own cumulative activity less that of the one before.
+// group is the contacts of one habit, with cumulative activities: a contact's activity is the difference to the one before.
 type group struct {
 	contacts   []int32
 	cumulative []float64
@@ -78,7 +78,7 @@ func (c Config) people() *people {
 	return p
 }
 
-// hoursOfWeek spreads activity over the hours of a week by a habit's digits. No hour is quite without.
+// hoursOfWeek distributes activity over the hours of a week by a habit's digits. Every hour has some.
 func hoursOfWeek(workingDays, weekends string, activity float64) (hours [hoursPerWeek]float64) {
 	sum := 0.0
 	for h := range hours {
@@ -95,13 +95,13 @@ func hoursOfWeek(workingDays, weekends string, activity float64) (hours [hoursPe
 	return hours
 }
 
-// hourOfWeek is the local hour of the week at a moment in Unix microseconds.
+// hourOfWeek is the local hour of the week at a time in Unix microseconds.
 func (p *people) hourOfWeek(at int64) int {
 	t := time.UnixMicro(at).In(p.location)
 	return int(t.Weekday())*24 + t.Hour()
 }
 
-// draw picks a contact by what contacts do in an hour of the week.
+// draw picks a contact by the activity in an hour of the week.
 func (p *people) draw(hour int, rng *rand.Rand) int32 {
 	sum := 0.0
 	for k := range p.groups {
@@ -123,21 +123,21 @@ func (p *people) draw(hour int, rng *rand.Rand) int32 {
 	return g.contacts[min(i, len(g.contacts)-1)]
 }
 
-// phoneBook gives each contact a phone of its own: a number from base on in steps that come back to base only after
-// all the numbers there are.
+// phoneBook gives each contact a different phone: numbers from base on, in steps that return to base only after all
+// numbers are used.
 type phoneBook struct{ base, step uint64 }
 
 const subscribers = 40_000_000 // Brazil's mobile numbers begin with 6 to 9, after the ninth digit: 6000-0000 to 9999-9999
 
 func newPhoneBook(rng *rand.Rand) phoneBook {
-	// A step that ends in 1 shares no divisor with subscribers, whose only ones are 2 and 5.
+	// A step that ends in 1 has no common divisor with subscribers, whose prime factors are 2 and 5.
 	return phoneBook{base: rng.Uint64N(subscribers), step: rng.Uint64N(subscribers/10)*10 + 1}
 }
 
-// noAreas are area codes that Brazil has not given to any place: nobody has these numbers.
+// noAreas are unassigned area codes of Brazil: nobody has these numbers.
 var noAreas = [...]int{23, 25, 26, 29, 36, 39, 52, 56, 57, 58, 59, 72, 76, 78}
 
-// phone returns the phone of contact i: most with the ninth digit, some without, a few in WhatsApp's other forms.
+// phone returns the phone of contact i: most with nine digits, some without the ninth, a few in WhatsApp's other forms.
 func (b phoneBook) phone(i int, rng *rand.Rand) string {
 	number := subscribers*3/2 + (b.base+uint64(i)*b.step)%subscribers
 	area := noAreas[rng.IntN(len(noAreas))]

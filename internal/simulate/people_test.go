@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestPhonesAreDistinctAndMadeUp(t *testing.T) {
+func TestPhonesAreDistinctAndUnassigned(t *testing.T) {
 	t.Parallel()
 	forms := map[string]*regexp.Regexp{
 		"13 digits": regexp.MustCompile(`^55\d\d9[6-9]\d{7}$`),
@@ -66,7 +66,7 @@ func TestCalendarStaysInItsRange(t *testing.T) {
 	}
 }
 
-func TestVisitorComesWhenFree(t *testing.T) {
+func TestVisitorIsFree(t *testing.T) {
 	t.Parallel()
 	const end = 100 * second
 	for _, test := range []struct {

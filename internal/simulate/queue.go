@@ -2,7 +2,7 @@ package simulate
 
 import "github.com/presencelog/presencelog/internal/presence"
 
-// pending is an event to come.
+// pending is an event of the future.
 type pending struct {
 	at       int64 // Unix microseconds
 	contact  int32
@@ -10,7 +10,7 @@ type pending struct {
 	lastSeen bool
 }
 
-// queue is a binary heap of events to come, the next one first. It is container/heap without the interface: that would
+// queue is a binary heap of future events, the next one first. It is container/heap without the interface, which would
 // allocate for every event.
 type queue []pending
 

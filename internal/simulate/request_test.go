@@ -33,7 +33,7 @@ type receiver struct {
 	bodies      []string
 }
 
-func newReceiver(t *testing.T, https bool, answer func(w http.ResponseWriter, body string)) *receiver {
+func newReceiver(t *testing.T, https bool, respond func(w http.ResponseWriter, body string)) *receiver {
 	t.Helper()
 	r := &receiver{}
 	r.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -44,7 +44,7 @@ func newReceiver(t *testing.T, https bool, answer func(w http.ResponseWriter, bo
 		r.mu.Lock()
 		r.requests, r.bodies = append(r.requests, req), append(r.bodies, string(body))
 		r.mu.Unlock()
-		answer(w, string(body))
+		respond(w, string(body))
 	}))
 	r.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
@@ -62,7 +62,7 @@ func newReceiver(t *testing.T, https bool, answer func(w http.ResponseWriter, bo
 
 func ok(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, `{"id":"1"}`) }
 
-func TestRequestIsZAPIs(t *testing.T) {
+func TestRequestEqualsZAPI(t *testing.T) {
 	t.Parallel()
 	for _, https := range []bool{false, true} {
 		t.Run(fmt.Sprintf("https=%v", https), func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestRequestWithoutToken(t *testing.T) {
 	}
 }
 
-func TestRequestRefusesWhatIsNoURL(t *testing.T) {
+func TestRequestRejectsBadURL(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{"", "localhost:8080", "ftp://localhost/", "http://", "http://a b/", "/webhooks/zapi"} {
 		if _, err := Request(t.Context(), url, "", example()); err == nil {

@@ -16,31 +16,31 @@ const (
 	measuredUnavailable = 36.0
 )
 
-// How a visit goes: it begins with AVAILABLE, then come phases of typing or recording, in most visits none.
+// A visit begins with AVAILABLE, followed by phases of typing or recording, in most visits by none.
 const (
 	startsPerVisit = measuredStarts / measuredAvailable
 	firstPhase     = 0.3                             // the share of visits with a phase at all
 	nextPhase      = 1 - firstPhase/startsPerVisit   // the share of phases that another one follows
-	pausedShare    = measuredPaused / measuredStarts // the share of phases whose end is told
+	pausedShare    = measuredPaused / measuredStarts // the share of phases whose end is reported
 	leavingShare   = measuredUnavailable / measuredAvailable
 	recordingShare = 0.15 // of phases
 	lastSeenShare  = 0.3  // of UNAVAILABLE
 
-	// eventsPerVisit is what the above comes to with the lengths below; a test holds it true.
+	// eventsPerVisit follows from these and the durations below; a test checks it.
 	eventsPerVisit = 2.533
 )
 
-// Lengths of time in microseconds.
+// Durations in microseconds.
 const (
 	second      = 1e6
 	renewal     = 10 * second  // COMPOSING and RECORDING repeat about this often
 	renewalJit  = 2 * second   // either way
-	forgotten   = 26 * second  // after this without a renewal a phase is over for everybody who watches
+	forgotten   = 26 * second  // after this without a renewal a phase has timed out
 	longest     = 600 * second // of a phase
 	betweenStay = 20 * second  // a contact's rest between visits, at least
 )
 
-// traffic is what is going on at a moment: the events to come of visits that have begun.
+// traffic is the state at a time: the future events of visits that have begun.
 type traffic struct {
 	*people
 	rng    *rand.Rand
@@ -63,7 +63,7 @@ func newTraffic(p *people, source rand.Source) *traffic {
 	return t
 }
 
-// emitBefore yields the events to come before a moment; it reports false if yield did.
+// emitBefore yields the events before a time; it reports false if yield did.
 func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
 	for len(t.coming) > 0 && t.coming[0].at < at {
 		next := t.coming.pop()
@@ -84,8 +84,8 @@ func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
 	return true
 }
 
-// plan begins a visit of some contact at a moment, or as soon after it as one is free, and returns how many events of it
-// are to come: at most limit, all before end, and at least 1 unless no contact has a microsecond left before end.
+// plan begins a visit of some contact at a time, or as soon after it as one is free, and returns its number of events: at most
+// limit, all before end, and at least 1 unless no contact has a microsecond left before end.
 func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 	who, start := t.visitor(at, hour, end)
 	if start >= end {
@@ -106,8 +106,8 @@ func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 	return n
 }
 
-// visitor picks who comes next and when. Most contacts are free at any moment; where the ones drawn are all busy the one
-// that is free first comes a little later.
+// visitor picks the next contact and its time. Most contacts are free at any time; if all drawn ones are busy, the one that
+// is free first comes a little later.
 func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64) {
 	start = math.MaxInt64
 	for range 8 {
@@ -122,7 +122,7 @@ func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64
 	if start < end {
 		return who, start
 	}
-	// Just before the end everybody drawn may have been here a moment ago: whoever left first comes back without a rest.
+	// Just before the end, all drawn contacts may have just left: the one that left first comes back without a break.
 	for c, free := range t.free {
 		if free < start {
 			who, start = int32(c), free
@@ -134,7 +134,7 @@ func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64
 	return who, max(at, start-betweenStay+1)
 }
 
-// drawVisit makes up a visit. Its steps are at least a tenth of a second apart.
+// drawVisit generates a visit. Its steps are at least a tenth of a second apart.
 func (t *traffic) drawVisit() {
 	t.visit = append(t.visit[:0], step{status: presence.Available})
 	at := int64(0) // when the contact's hands are free again
@@ -150,7 +150,7 @@ func (t *traffic) drawVisit() {
 	}
 }
 
-// drawPhase makes up one stretch of typing or recording and returns when another may begin.
+// drawPhase generates one phase of typing or recording and returns when another may begin.
 func (t *traffic) drawPhase(at int64) int64 {
 	status, median := presence.Composing, int64(12*second)
 	if t.rng.Float64() < recordingShare {
@@ -170,7 +170,7 @@ func (t *traffic) drawPhase(at int64) int64 {
 	return max(end, last+forgotten) // or the next phase would seem to be this one
 }
 
-// logNormal draws a length of time with this median in microseconds; it is never under a tenth of a second.
+// logNormal draws a duration with this median, in microseconds; it is at least a tenth of a second.
 func (t *traffic) logNormal(median int64, sigma float64) int64 {
 	return max(second/10, int64(float64(median)*math.Exp(sigma*t.rng.NormFloat64())))
 }

@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,26 +9,26 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// cellLengths are the lengths of time that a cell may stand for: all divide an hour.
+// cellLengths are the durations that a cell may stand for: all divide an hour.
 var cellLengths = []time.Duration{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second,
 	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour,
 }
 
-// tickLengths are the distances that the labels of an axis may have.
+// tickLengths are the intervals between the labels of an axis.
 var tickLengths = []time.Duration{
 	10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 30 * time.Minute,
 	time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 }
 
-// drawAxis draws a range of 25 hours at most as one line over an axis of times. Cells begin at round times.
-func drawAxis(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, width int, colour bool) {
+// drawAxis draws a range of at most 25 hours as one line above an axis of times. Cells begin at round times.
+func (d *drawing) drawAxis(spans []presence.Span, from, to, now time.Time) {
 	midnight := time.Date(from.Year(), from.Month(), from.Day(), 0, 0, 0, 0, from.Location())
 	var cell, skipped time.Duration
 	n := 0
 	for _, cell = range cellLengths {
 		skipped = from.Sub(midnight).Truncate(cell)
-		if n = int((to.Sub(midnight) - skipped + cell - 1) / cell); n <= width {
+		if n = int((to.Sub(midnight) - skipped + cell - 1) / cell); n <= d.Width {
 			break
 		}
 	}
@@ -39,9 +38,8 @@ func drawAxis(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 		edges[i] = clamp(midnight.Add(skipped+time.Duration(i)*cell), from, to)
 	}
 
-	drawTitle(b, from, to, cell, colour)
-	paintCells(b, cells(spans, edges, now), colour)
-	b.WriteString("\n")
+	d.drawTitle(from, to, cell)
+	d.WriteString(d.paintCells(cells(spans, edges, now)) + "\n")
 
 	tick, layout := time.Duration(0), ""
 	for _, tick = range tickLengths {
@@ -60,21 +58,21 @@ func drawAxis(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 			continue
 		}
 		rule.WriteString("┴")
-		if i+len(layout) <= width {
+		if i+len(layout) <= d.Width {
 			labels.WriteString(strings.Repeat(" ", i-labels.Len()) + at.Format(layout))
 		}
 	}
-	b.WriteString(paint(colour, dimGrey, rule.String()) + "\n")
-	fmt.Fprintf(b, "%s\n", labels.String())
+	d.WriteString(d.paint(dimGrey, rule.String()) + "\n")
+	fmt.Fprintf(d, "%s\n", labels.String())
 }
 
-// drawTitle says what range is drawn, by which clock, and how long a column lasts.
-func drawTitle(b *bytes.Buffer, from, to time.Time, cell time.Duration, colour bool) {
-	drawRange(b, from, to, colour)
-	b.WriteString(paint(colour, dimGrey, zoneName(from)+", one column is "+columnLength(cell)) + "\n\n")
+// drawTitle writes the range, its time zone, and the duration of a column.
+func (d *drawing) drawTitle(from, to time.Time, cell time.Duration) {
+	d.drawRange(from, to)
+	d.WriteString(d.paint(dimGrey, zoneName(from)+", one column is "+columnLength(cell)) + "\n\n")
 }
 
-func drawRange(b *bytes.Buffer, from, to time.Time, colour bool) {
+func (d *drawing) drawRange(from, to time.Time) {
 	clock := "15:04"
 	if from.Second() != 0 || to.Second() != 0 {
 		clock = "15:04:05"
@@ -83,10 +81,10 @@ func drawRange(b *bytes.Buffer, from, to time.Time, colour bool) {
 	if from.Format(time.DateOnly) == to.Format(time.DateOnly) {
 		end = to.Format(clock)
 	}
-	b.WriteString(paint(colour, bold, from.Format("Mon 2 Jan 2006, "+clock)+" to "+end) + "\n")
+	d.WriteString(d.paint(bold, from.Format("Mon 2 Jan 2006, "+clock)+" to "+end) + "\n")
 }
 
-// zoneName names t's zone; zones without a name of their own, by their distance from UTC at t.
+// zoneName returns the name of t's zone, or its offset from UTC if it has none.
 func zoneName(t time.Time) string {
 	name := t.Location().String()
 	if name == "" || name == "Local" {
@@ -96,13 +94,11 @@ func zoneName(t time.Time) string {
 }
 
 func columnLength(cell time.Duration) string {
-	for _, u := range []struct {
-		length time.Duration
-		name   string
-	}{{time.Hour, "h"}, {time.Minute, "min"}} {
-		if cell >= u.length {
-			return fmt.Sprintf("%d %s", cell/u.length, u.name)
-		}
+	switch {
+	case cell >= time.Hour:
+		return fmt.Sprintf("%d h", cell/time.Hour)
+	case cell >= time.Minute:
+		return fmt.Sprintf("%d min", cell/time.Minute)
 	}
 	return fmt.Sprintf("%d s", cell/time.Second)
 }
@@ -113,47 +109,44 @@ const (
 	hoursOfDay = 24
 )
 
-// drawDays draws a line for each local day. All days have the same cells by the clock on the wall: an hour that a day
-// has twice falls into one cell, one that it lacks is blank.
-func drawDays(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, width int, colour bool) {
+// drawDays draws a line for each local day. All days have the same cells of local time: an hour that a day has twice falls
+// into one cell, and a missing hour is blank.
+func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 	perHour := 1
 	for _, k := range []int{2, 3, 4, 6, 12} {
-		if len(dayLabel)+hoursOfDay*k <= width {
+		if len(dayLabel)+hoursOfDay*k <= d.Width {
 			perHour = k
 		}
 	}
 	edges := make([]time.Time, hoursOfDay*perHour+1)
-	drawTitle(b, from, to, time.Hour/time.Duration(perHour), colour)
+	d.drawTitle(from, to, time.Hour/time.Duration(perHour))
 	month := ""
-	var quiet [][]byte // the lines of the days before that show nothing, all for the same reason
+	var quiet []string // the lines of the days before that show nothing, all for the same reason
 	why := ""
 	flush := func() {
 		if len(quiet) < quietDays {
-			b.Write(bytes.Join(quiet, nil))
+			d.WriteString(strings.Join(quiet, ""))
 		} else {
-			b.WriteString(paint(colour, dimGrey, fmt.Sprintf("   ⋮   %d days %s", len(quiet), why)) + "\n")
+			d.WriteString(d.paint(dimGrey, fmt.Sprintf("   ⋮   %d days %s", len(quiet), why)) + "\n")
 		}
 		quiet = nil
 	}
-	y, m, d := from.Date()
-	for ; time.Date(y, m, d, 0, 0, 0, 0, from.Location()).Before(to); d++ {
-		day := time.Date(y, m, d, 12, 0, 0, 0, from.Location())
+	y, m, n := from.Date()
+	for ; time.Date(y, m, n, 0, 0, 0, 0, from.Location()).Before(to); n++ {
+		day := time.Date(y, m, n, 12, 0, 0, 0, from.Location())
 		if name := day.Format("January 2006"); name != month {
 			flush()
-			drawHours(b, name, perHour, month == "", colour)
+			d.drawHours(name, perHour, month == "")
 			month = name
 		}
 		for i := range edges {
-			edges[i] = clamp(time.Date(y, m, d, 0, i*60/perHour, 0, 0, from.Location()), from, to)
+			edges[i] = clamp(time.Date(y, m, n, 0, i*60/perHour, 0, 0, from.Location()), from, to)
 		}
 		for i := len(edges) - 2; i >= 0; i-- { // time.Date may put what the clock skips behind what follows
 			edges[i] = clamp(edges[i], from, edges[i+1])
 		}
 		shown := cells(spans, edges, now)
-		var painted bytes.Buffer
-		painted.WriteString(day.Format("Mon _2 "))
-		paintCells(&painted, shown, colour)
-		line := append(bytes.TrimRight(painted.Bytes(), " "), '\n')
+		line := strings.TrimRight(day.Format("Mon _2 ")+d.paintCells(shown), " ") + "\n"
 		if reason := quietReason(shown); reason != why {
 			flush()
 			why = reason
@@ -162,12 +155,12 @@ func drawDays(b *bytes.Buffer, spans []presence.Span, from, to, now time.Time, w
 			quiet = append(quiet, line)
 			continue
 		}
-		b.Write(line)
+		d.WriteString(line)
 	}
 	flush()
 }
 
-// quietReason says why a day shows nothing, "" if it shows something.
+// quietReason says why a day is blank, or "" if it is not.
 func quietReason(shown []presence.Status) string {
 	switch slices.IndexFunc(interest, func(s presence.Status) bool { return slices.Contains(shown, s) }) {
 	case -1:
@@ -179,11 +172,11 @@ func quietReason(shown []presence.Status) string {
 }
 
 // drawHours writes a month's name and the hours of its days.
-func drawHours(b *bytes.Buffer, month string, perHour int, first, colour bool) {
+func (d *drawing) drawHours(month string, perHour int, first bool) {
 	if !first {
-		b.WriteString("\n")
+		d.WriteString("\n")
 	}
-	b.WriteString(paint(colour, bold, month) + "\n")
+	d.WriteString(d.paint(bold, month) + "\n")
 	every := 3
 	if perHour == 1 {
 		every = 6
@@ -192,7 +185,7 @@ func drawHours(b *bytes.Buffer, month string, perHour int, first, colour bool) {
 	for h := 0; h < hoursOfDay; h += every {
 		line += fmt.Sprintf("%-*s", every*perHour, fmt.Sprintf("%02d", h))
 	}
-	b.WriteString(paint(colour, dimGrey, strings.TrimRight(line, " ")) + "\n")
+	d.WriteString(d.paint(dimGrey, strings.TrimRight(line, " ")) + "\n")
 }
 
 func clamp(t, from, to time.Time) time.Time {

@@ -1,9 +1,7 @@
 package terminal
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -14,28 +12,26 @@ import (
 )
 
 // Comparison writes a table of contacts and their durations over [from, to), as Durations does for buckets. Times are in
-// from's location. The only errors are w's.
-func Comparison(w io.Writer, contacts []presence.ContactSummary, from, to time.Time, width int, colour bool) error {
-	var b bytes.Buffer
+// from's location.
+func (s Screen) Comparison(contacts []presence.ContactSummary, from, to time.Time) string {
+	d := s.draw()
 	labels, parts := make([]string, len(contacts)), make([]presence.Summary, len(contacts))
 	for i, c := range contacts {
-		labels[i], parts[i] = c.Phone, c.Summary
+		labels[i], parts[i] = Text(c.Phone), c.Summary
 	}
-	drawRangeInZone(&b, from, to.In(from.Location()), colour)
-	drawSummaries(&b, "Contact", labels, parts, nil, max(width, minWidth), colour)
-	_, err := w.Write(b.Bytes())
-	return err
+	d.drawRangeInZone(from, to)
+	d.drawSummaries("Contact", labels, parts, nil)
+	return d.String()
 }
 
-// Top writes a table of contacts and what they have most of over [from, to), with a bar for their count or their time. Times
-// are in from's location. The only errors are w's.
-func Top(w io.Writer, contacts []presence.Rank, byCount bool, from, to time.Time, width int, colour bool) error {
-	var b bytes.Buffer
-	drawRangeInZone(&b, from, to.In(from.Location()), colour)
+// Top writes a table of the most active contacts over [from, to), with a bar for their count or their time. Times
+// are in from's location.
+func (s Screen) Top(contacts []presence.Rank, byCount bool, from, to time.Time) string {
+	d := s.draw()
+	d.drawRangeInZone(from, to)
 	if len(contacts) == 0 {
-		b.WriteString("No contacts.\n")
-		_, err := w.Write(b.Bytes())
-		return err
+		d.WriteString("No contacts.\n")
+		return d.String()
 	}
 	of := func(c presence.Rank) float64 {
 		if byCount {
@@ -45,31 +41,29 @@ func Top(w io.Writer, contacts []presence.Rank, byCount bool, from, to time.Time
 	}
 	rows := [][]string{{"", "Contact", "Count", "Length", "Confirmed"}}
 	for i, c := range contacts {
-		rows = append(rows, []string{strconv.Itoa(i + 1), c.Phone, Count(c.Count), Length(c.Seconds), Length(c.ConfirmedSeconds)})
+		rows = append(rows, []string{strconv.Itoa(i + 1), Text(c.Phone), Count(c.Count), Length(c.Seconds), Length(c.ConfirmedSeconds)})
 	}
 	lines := align(rows, 1)
-	b.WriteString(paint(colour, bold, lines[0]) + "\n")
-	space := max(width, minWidth) - utf8.RuneCountInString(lines[0]) - 2 // all lines end with the column that ends at the right
+	d.WriteString(d.paint(bold, lines[0]) + "\n")
+	space := d.Width - utf8.RuneCountInString(lines[0]) - 2 // all lines end with the column that ends at the right
 	for i, c := range contacts {
-		b.WriteString(lines[i+1])
+		d.WriteString(lines[i+1])
 		if most := of(contacts[0]); most > 0 && space >= minBar {
-			b.WriteString("  " + paint(colour, cyan, strings.Repeat("█", max(1, int(math.Round(of(c)/most*float64(space)))))))
+			d.WriteString("  " + d.paint(cyan, strings.Repeat("█", max(1, int(math.Round(of(c)/most*float64(space)))))))
 		}
-		b.WriteString("\n")
+		d.WriteString("\n")
 	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return d.String()
 }
 
-// shades are how much of the most time of an hour an hour has: nothing, up to a quarter, …, up to all of it.
+// shades stand for the share of the largest cell: nothing, up to a quarter, …, up to all of it.
 var shades = [...]string{"·", "░", "▒", "▓", "█"}
 
-// Heatmap draws a line for each weekday and a column for each hour, the darker the more time there is over [from, to), and
-// says what each shade means. Cells are those of history: Monday 0 h first. Times are in from's location. The only errors
-// are w's.
-func Heatmap(w io.Writer, cells []presence.Heat, from, to time.Time, width int, colour bool) error {
-	var b bytes.Buffer
-	drawRangeInZone(&b, from, to.In(from.Location()), colour)
+// Heatmap draws a line for each weekday and a column for each hour over [from, to), darker for more time, and a legend. Cells are
+// those of history: Monday 0 h first. Times are in from's location.
+func (s Screen) Heatmap(cells []presence.Heat, from, to time.Time) string {
+	d := s.draw()
+	d.drawRangeInZone(from, to)
 	most := 0.0
 	rows := [][]string{} // the totals of the days
 	for day := range 7 {
@@ -80,41 +74,69 @@ func Heatmap(w io.Writer, cells []presence.Heat, from, to time.Time, width int, 
 		}
 		rows = append(rows, []string{Length(seconds)})
 	}
-	totals := align(rows)
+	d.drawWeek(func(i int) float64 { return cells[i].Seconds }, most, align(rows))
+	if most > 0 {
+		d.WriteString("\n")
+		used := d.legendItem("· nothing", d.paint(dimGrey, "·")+" nothing", 0)
+		for shade := 1; shade < len(shades); shade++ {
+			text := " up to " + Length(most*float64(shade)/float64(len(shades)-1))
+			used = d.legendItem(shades[shade]+text, d.paint(shadeColour(shade), shades[shade])+text, used)
+		}
+		d.WriteString("\n")
+	}
+	return d.String()
+}
+
+// drawWeek draws a line for each weekday and a column for each hour, shaded by value, and what follows each line.
+func (d *drawing) drawWeek(value func(i int) float64, most float64, after []string) {
 	const label = "Mon "
 	columns := 1
-	for columns < 3 && len(label)+hoursOfDay*(columns+1)+2+utf8.RuneCountInString(totals[0]) <= width {
+	for columns < 3 && len(label)+hoursOfDay*(columns+1)+2+utf8.RuneCountInString(after[0]) <= d.Width {
 		columns++
 	}
-
 	hours := strings.Repeat(" ", len(label))
 	const every = 3
 	for hour := 0; hour < hoursOfDay; hour += every {
 		hours += fmt.Sprintf("%-*s", every*columns, fmt.Sprintf("%02d", hour))
 	}
-	b.WriteString(paint(colour, dimGrey, strings.TrimRight(hours, " ")) + "\n")
-	for day, name := range []string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"} {
-		b.WriteString(name + " ")
-		for _, c := range cells[day*hoursOfDay : (day+1)*hoursOfDay] {
-			shade := shadeOf(c.Seconds, most)
-			b.WriteString(paint(colour, shadeColour(shade), strings.Repeat(shades[shade], columns)))
+	d.WriteString(d.paint(dimGrey, strings.TrimRight(hours, " ")) + "\n")
+	for day, name := range weekdays {
+		d.WriteString(name + " ")
+		for hour := range hoursOfDay {
+			shade := shadeOf(value(day*hoursOfDay+hour), most)
+			d.WriteString(d.paint(shadeColour(shade), strings.Repeat(shades[shade], columns)))
 		}
-		b.WriteString("  " + totals[day] + "\n")
+		d.WriteString(strings.TrimRight("  "+after[day], " ") + "\n")
 	}
-	if most > 0 {
-		b.WriteString("\n")
-		used := legendItem(&b, "· nothing", paint(colour, dimGrey, "·")+" nothing", 0, max(width, minWidth))
-		for shade := 1; shade < len(shades); shade++ {
-			text := " up to " + Length(most*float64(shade)/float64(len(shades)-1))
-			used = legendItem(&b, shades[shade]+text, paint(colour, shadeColour(shade), shades[shade])+text, used, max(width, minWidth))
-		}
-		b.WriteString("\n")
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
-// shadeOf gives whatever there is a shade of its own, so that a moment is not taken for nothing.
+var weekdays = [...]string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
+
+// Habits draws for each hour of the week the share of weeks in which a contact was in the chat, and lists the best hours.
+func (s Screen) Habits(cells, best []presence.Habit, from, to time.Time) string {
+	d := s.draw()
+	d.drawRangeInZone(from, to)
+	d.drawWeek(func(i int) float64 { return cells[i].Share }, 1, make([]string, len(weekdays)))
+	d.WriteString("\n")
+	used := 0
+	for shade := range shades {
+		text := " never"
+		if shade > 0 {
+			text = fmt.Sprintf(" up to %d %% of weeks", 100*shade/(len(shades)-1))
+		}
+		used = d.legendItem(shades[shade]+text, d.paint(shadeColour(shade), shades[shade])+text, used)
+	}
+	d.WriteString("\n")
+	for i, h := range best {
+		if i == 0 {
+			d.WriteString("\nBest hours\n")
+		}
+		fmt.Fprintf(d, "%s %02d:00  %3.0f %%\n", weekdays[h.Weekday-1], h.Hour, 100*h.Share)
+	}
+	return d.String()
+}
+
+// shadeOf gives every time above 0 a shade, so that a moment does not look like nothing.
 func shadeOf(seconds, most float64) int {
 	if seconds <= 0 {
 		return 0

@@ -1,8 +1,6 @@
 package terminal
 
 import (
-	"bytes"
-	"io"
 	"testing"
 	"time"
 
@@ -16,9 +14,9 @@ var (
 
 func fewContacts() []presence.ContactSummary {
 	return []presence.ContactSummary{
-		{Phone: "5544999999999", Summary: presence.Summary{Typing: stretches(12, 35), Recording: stretches(2, 41.5), InChat: stretches(20, 640)}},
+		{Phone: "5544999999999", Summary: presence.Summary{Typing: intervals(12, 35), Recording: intervals(2, 41.5), InChat: intervals(20, 640)}},
 		{Phone: "123@lid"},
-		{Phone: "5511988887777", Summary: presence.Summary{Typing: stretches(3, 20), InChat: stretches(4, 300)}},
+		{Phone: "5511988887777", Summary: presence.Summary{Typing: intervals(3, 20), InChat: intervals(4, 300)}},
 	}
 }
 
@@ -55,7 +53,7 @@ func TestComparisonTopAndHeatmap(t *testing.T) {
 		name   string
 		width  int
 		colour bool
-		draw   func(w io.Writer, width int, colour bool) error
+		draw   func(Screen) string
 	}{
 		{"comparison_100", 100, false, comparisonOf(fewContacts())},
 		{"comparison_100_colour", 100, true, comparisonOf(fewContacts())},
@@ -72,38 +70,28 @@ func TestComparisonTopAndHeatmap(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			var b bytes.Buffer
-			if err := test.draw(&b, test.width, test.colour); err != nil {
-				t.Fatal(err)
-			}
 			width := test.width
 			if test.colour {
 				width = 0
 			}
-			golden(t, test.name+".txt", b.Bytes(), width)
+			golden(t, test.name+".txt", test.draw(Screen{test.width, test.colour}), width)
 		})
 	}
 }
 
-func comparisonOf(contacts []presence.ContactSummary) func(io.Writer, int, bool) error {
-	return func(w io.Writer, width int, colour bool) error {
-		return Comparison(w, contacts, weekFrom, weekTo, width, colour)
-	}
+func comparisonOf(contacts []presence.ContactSummary) func(Screen) string {
+	return func(s Screen) string { return s.Comparison(contacts, weekFrom, weekTo) }
 }
 
-func topOf(ranks []presence.Rank, byCount bool) func(io.Writer, int, bool) error {
-	return func(w io.Writer, width int, colour bool) error {
-		return Top(w, ranks, byCount, weekFrom, weekTo, width, colour)
-	}
+func topOf(ranks []presence.Rank, byCount bool) func(Screen) string {
+	return func(s Screen) string { return s.Top(ranks, byCount, weekFrom, weekTo) }
 }
 
-func heatmapOf(cells []presence.Heat) func(io.Writer, int, bool) error {
-	return func(w io.Writer, width int, colour bool) error {
-		return Heatmap(w, cells, weekFrom, weekTo, width, colour)
-	}
+func heatmapOf(cells []presence.Heat) func(Screen) string {
+	return func(s Screen) string { return s.Heatmap(cells, weekFrom, weekTo) }
 }
 
-func TestShadesSayHowMuchThereIs(t *testing.T) {
+func TestShades(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		seconds, most float64

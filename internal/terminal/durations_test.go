@@ -1,15 +1,14 @@
 package terminal
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// stretches makes durations of n stretches of a length each.
-func stretches(n int64, length float64) presence.Durations {
+// intervals returns the durations of n intervals of the same length.
+func intervals(n int64, length float64) presence.Durations {
 	if n == 0 {
 		return presence.Durations{}
 	}
@@ -24,9 +23,9 @@ func stretches(n int64, length float64) presence.Durations {
 func buckets(n int, from time.Time, next func(time.Time) time.Time) (total presence.Summary, buckets []presence.Bucket) {
 	for i := range n {
 		k := presence.Bucket{Start: from, End: next(from)}
-		k.Typing = stretches(int64(i*7%5), 95)
-		k.Recording = stretches(int64(i*5%3/2), 41.5)
-		k.InChat = stretches(int64(i*11%6), 640)
+		k.Typing = intervals(int64(i*7%5), 95)
+		k.Recording = intervals(int64(i*5%3/2), 41.5)
+		k.InChat = intervals(int64(i*11%6), 640)
 		if k.InChat.Count == 0 {
 			k.Typing, k.Recording = presence.Durations{}, presence.Durations{}
 		}
@@ -41,7 +40,7 @@ func buckets(n int, from time.Time, next func(time.Time) time.Time) (total prese
 	}
 	for _, d := range []*presence.Durations{&total.Typing, &total.Recording, &total.InChat} {
 		if d.Count > 0 {
-			*d = stretches(d.Count, d.Seconds/float64(d.Count))
+			*d = intervals(d.Count, d.Seconds/float64(d.Count))
 		}
 	}
 	return total, buckets
@@ -75,11 +74,7 @@ func TestDurations(t *testing.T) {
 			if test.colour {
 				width = 0
 			}
-			var b bytes.Buffer
-			if err := Durations(&b, total, buckets, saoPaulo, test.width, test.colour); err != nil {
-				t.Fatal(err)
-			}
-			golden(t, "durations_"+test.name+".txt", b.Bytes(), width)
+			golden(t, "durations_"+test.name+".txt", Screen{test.width, test.colour}.Durations(total, buckets, saoPaulo), width)
 		})
 	}
 }
@@ -87,22 +82,14 @@ func TestDurations(t *testing.T) {
 // Numbers of an instance with 100000 contacts keep the columns apart, without room for bars.
 func TestDurationsOfManyContacts(t *testing.T) {
 	t.Parallel()
-	total := presence.Summary{Typing: stretches(12_345_678, 21), Recording: stretches(2_345_678, 33), InChat: stretches(34_567_890, 313)}
+	total := presence.Summary{Typing: intervals(12_345_678, 21), Recording: intervals(2_345_678, 33), InChat: intervals(34_567_890, 313)}
 	bucket := presence.Bucket{Start: at("2026-11-01 00:00:00"), End: at("2026-12-01 00:00:00"), Summary: total}
-	var b bytes.Buffer
-	if err := Durations(&b, total, []presence.Bucket{bucket}, saoPaulo, 80, false); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "durations_many.txt", b.Bytes(), 90)
+	golden(t, "durations_many.txt", Screen{Width: 80}.Durations(total, []presence.Bucket{bucket}, saoPaulo), 90)
 }
 
 func TestPlainDurations(t *testing.T) {
 	t.Parallel()
 	from := at("2026-11-16 00:00:00")
 	total, buckets := buckets(3, from, func(t time.Time) time.Time { return t.AddDate(0, 0, 1) })
-	var b bytes.Buffer
-	if err := PlainDurations(&b, total, buckets, from, buckets[2].End); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, "durations_plain.tsv", b.Bytes(), 0)
+	golden(t, "durations_plain.tsv", PlainDurations(total, buckets, from, buckets[2].End), 0)
 }

@@ -12,11 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// redrawEvery is the time between two drawings of a progress line.
-const redrawEvery = 100 * time.Millisecond
+// redrawInterval is the time between two drawings of a progress line.
+const redrawInterval = 100 * time.Millisecond
 
-// Progress tells how far long work has come. On a terminal it is one line that is drawn again in place; elsewhere nothing
-// is written before the end. Its methods may be called from several goroutines, and as often as there is progress.
+// Progress reports the progress of a task. On a terminal it is one line, redrawn in place; elsewhere it writes only the last
+// line. Its methods may be called from several goroutines, as often as there is progress.
 type Progress struct {
 	w           io.Writer
 	label, unit string
@@ -28,8 +28,8 @@ type Progress struct {
 	stopped     sync.WaitGroup
 }
 
-// NewProgress begins to tell on w, usually standard error. The label says what is done ("import"), the unit what is counted:
-// "events", or "B" for bytes, which are written as kB, MB and so on. A total of 0 is one that is not known. Call Done at the
+// NewProgress starts a report on w, usually standard error. The label names the task ("importing"), the unit is what is
+// counted: "events", or "B" for bytes, which are written as kB, MB and so on. A total of 0 means unknown. Call Done at the
 // end, also after a failure.
 func NewProgress(w io.Writer, label, unit string, total int64) *Progress {
 	p := &Progress{w: w, label: label, unit: unit, total: total, start: time.Now()}
@@ -40,13 +40,13 @@ func NewProgress(w io.Writer, label, unit string, total int64) *Progress {
 	return p
 }
 
-// Add tells that n more are done.
+// Add adds n.
 func (p *Progress) Add(n int64) { p.n.Add(n) }
 
-// Set tells that n are done in all.
+// Set sets the sum to n.
 func (p *Progress) Set(n int64) { p.n.Store(n) }
 
-// Done ends the line, which then says how much was done in which time. Only the first call counts.
+// Done writes the last line: how much was done, and in which time. Only the first call has an effect.
 func (p *Progress) Done() {
 	p.once.Do(func() {
 		clear := ""
@@ -60,43 +60,42 @@ func (p *Progress) Done() {
 }
 
 func (p *Progress) redraw() {
-	tick := time.NewTicker(redrawEvery)
+	tick := time.NewTicker(redrawInterval)
 	defer tick.Stop()
-	colour := Colour(p.w)
 	for {
 		select {
 		case <-tick.C:
-			// One column stays free: a terminal would wrap the line after its last one.
-			_, _ = io.WriteString(p.w, "\r"+p.line(time.Since(p.start), Width(p.w)-1, colour)+"\x1b[K")
+			screen := ScreenOf(p.w)
+			screen.Width-- // one column stays free, since a terminal may wrap after its last one
+			_, _ = io.WriteString(p.w, "\r"+p.line(time.Since(p.start), screen)+"\x1b[K")
 		case <-p.stop:
 			return
 		}
 	}
 }
 
-// line is the line while the work goes on, at most width columns.
-func (p *Progress) line(elapsed time.Duration, width int, colour bool) string {
+// line is the line during the task, at most as wide as the screen.
+func (p *Progress) line(elapsed time.Duration, screen Screen) string {
 	n := p.n.Load()
 	rate := perSecond(n, elapsed)
 	if p.total <= 0 {
-		return cut(fmt.Sprintf("%s  %s  %s/s  %s", p.label, p.amount(n), p.amountShort(rate), Length(math.Floor(elapsed.Seconds()))), width)
+		return cut(fmt.Sprintf("%s  %s  %s/s  %s", p.label, p.amount(n), p.amountShort(rate), Length(math.Floor(elapsed.Seconds()))), screen.Width)
 	}
 	done := min(1, max(0, float64(n)/float64(p.total)))
 	left := "" // unknown before there is a rate
 	if rate > 0 && n <= p.total {
 		left = "  " + Length(math.Ceil(float64(p.total-n)/rate)) + " left"
 	}
-	// 100 % is only what is complete.
+	// Only a complete task is at 100 %.
 	text := fmt.Sprintf(" %3d %%  %s of %s  %s/s%s", int(100*done), p.amountShort(float64(n)), p.amount(p.total), p.amountShort(rate), left)
-	space := width - utf8.RuneCountInString(p.label) - utf8.RuneCountInString(text) - len("  ") - 1
+	space := screen.Width - utf8.RuneCountInString(p.label) - utf8.RuneCountInString(text) - len("  ") - 1
 	if space < 4 {
-		return cut(p.label+text, width)
+		return cut(p.label+text, screen.Width)
 	}
-	bar := bar(done, min(space, 40))
-	return p.label + " ▕" + paint(colour, cyan, bar) + "▏" + text
+	return p.label + " ▕" + screen.paint(cyan, bar(done, min(space, 40))) + "▏" + text
 }
 
-// last is the line that stays.
+// last is the line at the end.
 func (p *Progress) last(elapsed time.Duration) string {
 	n := p.n.Load()
 	done := p.amount(n)
@@ -137,7 +136,7 @@ func perSecond(n int64, elapsed time.Duration) float64 {
 	return float64(n) / elapsed.Seconds()
 }
 
-// bar draws a share of width columns, to the eighth of a column.
+// bar draws a share of width columns, in eighths of a column.
 func bar(share float64, width int) string {
 	eighths := int(share * float64(width) * 8)
 	s := strings.Repeat("█", eighths/8)

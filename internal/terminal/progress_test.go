@@ -70,7 +70,7 @@ func TestProgressLine(t *testing.T) {
 	} {
 		p := NewProgress(&bytes.Buffer{}, "import", test.unit, test.total)
 		p.Set(test.n)
-		got := p.line(test.elapsed, test.width, false)
+		got := p.line(test.elapsed, Screen{Width: test.width})
 		if got != test.want {
 			t.Errorf("%d of %d %s:\n got %q\nwant %q", test.n, test.total, test.unit, got, test.want)
 		}

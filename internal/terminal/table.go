@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// align makes a line of each row, its columns as wide as their widest cell and two apart: the columns named in left begin
-// at the left, the others end at the right.
+// align makes a line of each row, with columns as wide as their widest cell and two spaces apart: the columns in left are
+// aligned left, the others right.
 func align(rows [][]string, left ...int) []string {
 	var widths []int
 	for _, row := range rows {

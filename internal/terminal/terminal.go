@@ -1,5 +1,6 @@
-// Package terminal writes for people: a progress line, a contact's timeline, tables of durations, heat maps; and for a
-// pipe the same as tab-separated lines. It draws what it is given: it asks neither a database nor a clock, and it reads no keys.
+// Package terminal draws for a terminal what package history returns: timelines, tables of durations, heat maps; also lists and
+// the progress of long commands. For a pipe it writes the same rows, tab-separated. It uses no database and no clock, and reads
+// no input.
 package terminal
 
 import (
@@ -8,32 +9,36 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/term"
 )
 
-// defaultWidth is the width of a terminal that does not tell its own.
+// defaultWidth is used if the width of a terminal is unknown.
 const defaultWidth = 80
 
-// IsTerminal reports whether what is written to w appears on a terminal.
+// IsTerminal reports whether w is a terminal.
 func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Width is the width of w's terminal in columns, 80 if w is none or does not tell.
-func Width(w io.Writer) int {
-	if f, ok := w.(*os.File); ok {
-		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-			return width
-		}
-	}
-	return defaultWidth
+// Screen is what something is drawn for.
+type Screen struct {
+	Width  int // columns
+	Colour bool
 }
 
-// Colour reports whether to write to w in colour: it is a terminal, not a dumb one, and NO_COLOR is unset or empty.
-func Colour(w io.Writer) bool {
-	return IsTerminal(w) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
+// ScreenOf returns the screen of w: 80 columns if it is no terminal or its width is unknown; in colour if it is a terminal,
+// not a dumb one, and NO_COLOR is unset or empty.
+func ScreenOf(w io.Writer) Screen {
+	s := Screen{defaultWidth, IsTerminal(w) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""}
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			s.Width = width
+		}
+	}
+	return s
 }
 
 // The parameters of ANSI's sequence for colours, of the 16 that follow the user's theme.
@@ -46,20 +51,34 @@ const (
 	dimGrey = "90"
 )
 
-func paint(colour bool, code, s string) string {
-	if !colour || s == "" {
-		return s
+func (s Screen) paint(code, text string) string {
+	if !s.Colour || text == "" {
+		return text
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// Length writes a length of time in seconds for people: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h". It is no
-// time.Duration since the sums over many contacts are longer than the 292 years that one holds.
+// minWidth is the minimum width: on narrower terminals lines are too long.
+const minWidth = 40
+
+// drawing gathers what is drawn for a screen.
+type drawing struct {
+	Screen
+	strings.Builder
+}
+
+func (s Screen) draw() *drawing {
+	s.Width = max(s.Width, minWidth)
+	return &drawing{Screen: s}
+}
+
+// Length formats a duration in seconds: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h". It is no time.Duration, because
+// sums over many contacts may exceed its 292 years.
 func Length(seconds float64) string {
 	if tenths := math.Round(seconds * 10); tenths < 100 && math.Mod(tenths, 10) != 0 {
 		return strconv.FormatFloat(tenths/10, 'f', 1, 64) + " s"
 	}
-	// Each unit is tried after rounding to it, so that 59.7 s is a minute, not 60 s.
+	// Round before choosing the unit, so that 59.7 s is a minute, not 60 s.
 	s := int64(math.Round(seconds))
 	if s < 60 {
 		return fmt.Sprintf("%d s", s)
@@ -75,7 +94,7 @@ func Length(seconds float64) string {
 	return fmt.Sprintf("%s d %02d h", Count(h/24), h%24)
 }
 
-// Count writes a whole number with commas between its thousands.
+// Count formats a number with commas between thousands.
 func Count(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

@@ -1,8 +1,6 @@
 package terminal
 
 import (
-	"bytes"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -11,16 +9,13 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// latestSpans is how many spans Timeline lists.
+// latestSpans is the number of spans that Timeline lists.
 const latestSpans = 10
 
-// minWidth is the least width that is drawn for: anything narrower gets lines that are too long.
-const minWidth = 40
-
-// look is how a status is drawn: its glyph tells it from the others without the colour too.
+// look is how a status is drawn. Glyphs differ, so that colours are not needed.
 type look struct{ glyph, colour string }
 
-// interest orders the statuses: of those in a cell the first one here is shown.
+// interest orders the statuses: a cell shows the first of those it contains.
 var interest = []presence.Status{presence.Recording, presence.Composing, presence.Paused, presence.Available, presence.Unavailable}
 
 var looks = map[presence.Status]look{
@@ -33,26 +28,23 @@ var looks = map[presence.Status]look{
 
 // Timeline draws the part of a contact's spans that lies in [from, to), up to now, in lines of width columns: over one axis
 // if it is a day or less, else a line for each local day. Below it lists the latest spans. Times are in from's location.
-// The spans are ordered by their start and do not overlap, as presence has them; before the first one nothing is known.
-// The only errors are w's.
-func Timeline(w io.Writer, spans []presence.Span, from, to, now time.Time, width int, colour bool) error {
-	width = max(width, minWidth)
+// The spans are ordered by their start and do not overlap, as in package presence; before the first one the status is unknown.
+func (s Screen) Timeline(spans []presence.Span, from, to, now time.Time) string {
 	to = to.In(from.Location())
-	var b bytes.Buffer
+	d := s.draw()
 	// A day has 25 hours where the clock is put back.
 	if to.Sub(from) <= 25*time.Hour {
-		drawAxis(&b, spans, from, to, now, width, colour)
+		d.drawAxis(spans, from, to, now)
 	} else {
-		drawDays(&b, spans, from, to, now, width, colour)
+		d.drawDays(spans, from, to, now)
 	}
-	b.WriteString("\n")
-	drawLegend(&b, width, colour)
-	listSpans(&b, spans, from.Location(), colour)
-	_, err := w.Write(b.Bytes())
-	return err
+	d.WriteString("\n")
+	d.drawLegend()
+	d.listSpans(spans, from.Location())
+	return d.String()
 }
 
-// cells tells for each [edges[i], edges[i+1]) the most interesting status in it, 0 where none is known.
+// cells returns for each [edges[i], edges[i+1]) the first status of interest in it, 0 if none is known.
 func cells(spans []presence.Span, edges []time.Time, now time.Time) []presence.Status {
 	shown := make([]presence.Status, len(edges)-1)
 	first := 0 // the spans before it end before the cell
@@ -80,56 +72,58 @@ func spanEnd(s presence.Span, now time.Time) time.Time {
 	return *s.End
 }
 
-// paintCells writes cells, runs of a status in one go of colour.
-func paintCells(b *bytes.Buffer, shown []presence.Status, colour bool) {
+// paintCells returns cells, runs of a status in one go of colour.
+func (d *drawing) paintCells(shown []presence.Status) string {
 	for len(shown) > 0 && shown[len(shown)-1] == 0 {
 		shown = shown[:len(shown)-1] // no blanks at the end of a line
 	}
+	var b strings.Builder
 	for len(shown) > 0 {
 		n := 1
 		for n < len(shown) && shown[n] == shown[0] {
 			n++
 		}
-		l, known := looks[shown[0]]
-		if !known {
-			l.glyph = " "
+		if l, known := looks[shown[0]]; known {
+			b.WriteString(d.paint(l.colour, strings.Repeat(l.glyph, n)))
+		} else {
+			b.WriteString(strings.Repeat(" ", n))
 		}
-		b.WriteString(paint(colour && known, l.colour, strings.Repeat(l.glyph, n)))
 		shown = shown[n:]
 	}
+	return b.String()
 }
 
-func drawLegend(b *bytes.Buffer, width int, colour bool) {
+func (d *drawing) drawLegend() {
 	used := 0
 	for _, s := range interest {
 		l := looks[s]
-		used = legendItem(b, l.glyph+" "+s.String(), paint(colour, l.colour, l.glyph)+" "+s.String(), used, width)
+		used = d.legendItem(l.glyph+" "+s.String(), d.paint(l.colour, l.glyph)+" "+s.String(), used)
 	}
-	legendItem(b, "blank: not known", "blank: not known", used, width)
-	b.WriteString("\n")
+	d.legendItem("blank: not known", "blank: not known", used)
+	d.WriteString("\n")
 }
 
 // legendItem writes an item after used columns, on a new line if it does not fit, and returns the columns then used.
-func legendItem(b *bytes.Buffer, text, painted string, used, width int) int {
+func (d *drawing) legendItem(text, painted string, used int) int {
 	n := utf8.RuneCountInString(text)
 	switch {
 	case used == 0:
-	case used+2+n > width:
-		b.WriteString("\n")
+	case used+2+n > d.Width:
+		d.WriteString("\n")
 		used = 0
 	default:
-		b.WriteString("  ")
+		d.WriteString("  ")
 		used += 2
 	}
-	b.WriteString(painted)
+	d.WriteString(painted)
 	return used + n
 }
 
-// listSpans lists the latest spans, the last one lowest, where the eye is when all is written.
-func listSpans(b *bytes.Buffer, spans []presence.Span, loc *time.Location, colour bool) {
-	b.WriteString("\n")
+// listSpans lists the latest spans, the newest at the bottom, next to the prompt.
+func (d *drawing) listSpans(spans []presence.Span, loc *time.Location) {
+	d.WriteString("\n")
 	if len(spans) == 0 {
-		b.WriteString("No spans.\n")
+		d.WriteString("No spans.\n")
 		return
 	}
 	earlier := max(0, len(spans)-latestSpans)
@@ -141,12 +135,12 @@ func listSpans(b *bytes.Buffer, spans []presence.Span, loc *time.Location, colou
 		})
 	}
 	lines := align(rows, 0, 1, 5)
-	b.WriteString(paint(colour, bold, lines[0]) + "\n")
+	d.WriteString(d.paint(bold, lines[0]) + "\n")
 	if earlier > 0 {
-		b.WriteString(paint(colour, dimGrey, "… "+Count(int64(earlier))+" earlier") + "\n")
+		d.WriteString(d.paint(dimGrey, "… "+Count(int64(earlier))+" earlier") + "\n")
 	}
 	for i, line := range lines[1:] {
 		l := looks[spans[earlier+i].Status]
-		b.WriteString(strings.Replace(line, l.glyph, paint(colour, l.colour, l.glyph), 1) + "\n")
+		d.WriteString(strings.Replace(line, l.glyph, d.paint(l.colour, l.glyph), 1) + "\n")
 	}
 }

@@ -1,7 +1,6 @@
 package terminal
 
 import (
-	"bytes"
 	"flag"
 	"os"
 	"path/filepath"
@@ -13,14 +12,14 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew; then look at them")
+var update = flag.Bool("update", false, "rewrite the golden files; review them afterwards")
 
 // golden compares what is drawn with testdata/name, and its lines with the width if that is more than 0.
-func golden(t *testing.T, name string, got []byte, width int) {
+func golden(t *testing.T, name, got string, width int) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -28,10 +27,10 @@ func golden(t *testing.T, name string, got []byte, width int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
+	if got != string(want) {
 		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
 	}
-	for line := range strings.Lines(string(got)) {
+	for line := range strings.Lines(got) {
 		line = strings.TrimSuffix(line, "\n")
 		if n := utf8.RuneCountInString(line); width > 0 && n > width {
 			t.Errorf("%s: a line of %d columns where %d are: %q", name, n, width, line)
@@ -66,15 +65,12 @@ func TestTimeline(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			var b bytes.Buffer
-			if err := Timeline(&b, test.spans, at(test.from), at(test.to), at(test.now), test.width, test.colour); err != nil {
-				t.Fatal(err)
-			}
+			got := Screen{test.width, test.colour}.Timeline(test.spans, at(test.from), at(test.to), at(test.now))
 			width := test.width
 			if test.colour || width < 80 {
 				width = 0 // colours take no columns, and the list of spans is wider
 			}
-			golden(t, "timeline_"+test.name+".txt", b.Bytes(), width)
+			golden(t, "timeline_"+test.name+".txt", got, width)
 		})
 	}
 }
@@ -97,11 +93,7 @@ func TestTimelineOverAChangeOfClocks(t *testing.T) {
 			end := start.Add(time.Hour)
 			spans = append(spans, presence.Span{Status: presence.Available, Start: start, End: &end, Seconds: 3600, EndedBy: presence.ByTimeout})
 		}
-		var b bytes.Buffer
-		if err := Timeline(&b, spans, test.from, test.to, test.to, 80, false); err != nil {
-			t.Fatal(err)
-		}
-		golden(t, "timeline_clocks_"+test.name+".txt", b.Bytes(), 80)
+		golden(t, "timeline_clocks_"+test.name+".txt", Screen{Width: 80}.Timeline(spans, test.from, test.to, test.to), 80)
 	}
 }
 
@@ -109,10 +101,12 @@ func TestPlainTimeline(t *testing.T) {
 	t.Parallel()
 	spans := month()
 	spans = spans[len(spans)-6:]
-	spans[0].Seconds, spans[0].Start = 12.34567800000001, spans[0].Start.Add(123456*time.Microsecond)
-	var b bytes.Buffer
-	if err := PlainTimeline(&b, spans); err != nil {
-		t.Fatal(err)
+	for i := range spans {
+		spans[i].Start = spans[i].Start.UTC()
+		if end := spans[i].End; end != nil {
+			*end = end.UTC()
+		}
 	}
-	golden(t, "timeline_plain.tsv", b.Bytes(), 0)
+	spans[0].Seconds, spans[0].Start = 12.345678, spans[0].Start.Add(123456*time.Microsecond)
+	golden(t, "timeline_plain.tsv", Plain(spans), 0)
 }

@@ -1,92 +1,103 @@
-// Package webhook is the receiver: it lets gateways in, has their bytes read by package gateway, hands the event to the
-// writer and answers once it is durable.
+// Package webhook is the receiver, the first step on the way of an event: it authorizes gateways, decodes their callbacks with
+// package gateway, hands events to package ingest, and responds once they are durable.
 package webhook
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
+	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/problem"
-	"github.com/presencelog/presencelog/internal/secret"
 )
 
-const (
-	maxBody    = 64 << 10
-	retryAfter = "5" // seconds
-)
+const maxBody = 64 << 10
 
-// Receiver answers gateways' webhooks.
-type Receiver struct {
-	writer *ingest.Writer
-	tokens secret.Set
-	meter  *metrics.Metrics
-	log    *slog.Logger
-	now    func() time.Time
+// Config is what the receiver needs.
+type Config struct {
+	Writer *ingest.Writer
+	Auth   *auth.Authenticator
+	Erased func(*presence.Event) bool // whether an event belongs to a contact of which nothing may be collected
+	// KeepUnknown keeps the content of rejected payloads whose type is unknown, and which may be messages.
+	KeepUnknown bool
+	Metrics     *metrics.Metrics
+	Log         *slog.Logger
+	Now         func() time.Time // the clock for receivedAt
 }
 
-// NewReceiver returns a Receiver that hands events to writer and lets in who shows one of tokens; everybody if there
-// are none. now is the clock for receivedAt.
-func NewReceiver(
-	writer *ingest.Writer, tokens secret.Set, meter *metrics.Metrics, log *slog.Logger, now func() time.Time,
-) *Receiver {
-	return &Receiver{writer: writer, tokens: tokens, meter: meter, log: log, now: now}
+type receiver struct {
+	Config
+
+	mu     sync.Mutex
+	logged map[string]time.Time // when refusals for a reason were last logged
+	since  map[string]int       // and how many there were since then
 }
 
 // Register adds the receiver's routes to mux.
-func (rc *Receiver) Register(mux *http.ServeMux) {
+func Register(mux *http.ServeMux, c Config) {
+	rc := &receiver{Config: c, logged: map[string]time.Time{}, since: map[string]int{}}
 	for _, path := range []string{"/webhooks/zapi", "/webhooks/zapi/{token}"} {
 		mux.HandleFunc("POST "+path, rc.zapi)
 		mux.Handle(path, problem.MethodNotAllowed(http.MethodPost))
 	}
 }
 
-func (rc *Receiver) zapi(w http.ResponseWriter, r *http.Request) {
-	receivedAt := rc.now()
-	if !rc.allowed(r) {
-		rc.meter.Refuse("unauthorized")
-		problem.New(http.StatusUnauthorized, "The webhook's token is missing or wrong. Send it as z-api-token or Client-Token "+
-			"header, as ?token= or as the last part of the path.").ServeHTTP(w, r)
+func (rc *receiver) zapi(w http.ResponseWriter, r *http.Request) {
+	receivedAt := rc.Now()
+	sender, err := rc.Auth.AuthorizeWebhook(r)
+	if err != nil {
+		rc.turnAway(w, r, sender, err)
 		return
 	}
-	body, refused := read(w, r)
+	body, refused := read(w, r, sender.Anybody())
 	if refused != nil {
-		rc.refuse(w, r, receivedAt, body, refused)
+		rc.refuse(w, r, sender, receivedAt, body, refused)
 		return
 	}
 	event, err := gateway.DecodeZAPI(body)
-	var ignored *gateway.IgnoredError
-	if errors.As(err, &ignored) {
+	if ignored, ok := errors.AsType[*gateway.IgnoredError](err); ok {
 		rc.ignore(w, ignored.Type)
 		return
 	}
 	if err != nil {
-		rc.refuse(w, r, receivedAt, body, notUnderstood(err))
+		rc.refuse(w, r, sender, receivedAt, body, invalidBody(err))
+		return
+	}
+	if !sender.MaySee(event.InstanceID) {
+		rc.turnAway(w, r, sender, problem.New(http.StatusForbidden, "The token is bound to other instances."))
 		return
 	}
 	event.ReceivedAt = receivedAt
-	if err := rc.writer.Write(r.Context(), &event); err != nil {
-		comeAgain(w, r)
+	if rc.Erased(&event) {
+		rc.ignore(w, gateway.PresenceZAPI)
 		return
 	}
-	// Written by hand, as it is the answer to nearly every request: an id has nothing to escape.
+	if err := rc.Writer.Write(r.Context(), &event); err != nil {
+		writeUnavailable(w, r, err)
+		return
+	}
+	// Written by hand, since it is the response to nearly every request: an id has nothing to escape.
 	send(w, `{"id":"`+presence.EventID(event.ReceivedAt, event.Seq)+"\"}\n")
 }
 
-func (rc *Receiver) ignore(w http.ResponseWriter, kind string) {
-	rc.meter.Ignored.Inc()
+func (rc *receiver) ignore(w http.ResponseWriter, kind string) {
+	rc.Metrics.Ignored.Add(1)
 	quoted, _ := jsontext.AppendQuote(nil, kind) // the error only tells of bytes that are not UTF-8
 	send(w, `{"ignored":`+string(quoted)+"}\n")
 }
@@ -97,56 +108,105 @@ type refusal struct {
 	problem *problem.Problem
 }
 
-// refuse answers that a callback is not taken, once it is kept in quarantine: the sender may never send it again, and a
-// later version may understand it. One of another type is none of our business, whatever is wrong with it: it may be a
-// message, and those are not kept.
-func (rc *Receiver) refuse(w http.ResponseWriter, r *http.Request, receivedAt time.Time, body []byte, why *refusal) {
-	if kind := gateway.TypeZAPI(body); kind != "" && kind != gateway.PresenceZAPI {
+// refuse responds that a payload is rejected, once it is kept: the sender may never send it again, and a later version may
+// accept it. One of another type is ignored, whatever is wrong with it: it may be a message, and those are not kept. If the type
+// is unknown it may be one too: its length and the reason are kept, but not its content.
+func (rc *receiver) refuse(
+	w http.ResponseWriter, r *http.Request, sender *auth.Principal, receivedAt time.Time, body []byte, why *refusal,
+) {
+	kind := gateway.TypeZAPI(body)
+	if kind != "" && kind != gateway.PresenceZAPI {
 		rc.ignore(w, kind)
 		return
 	}
-	rc.meter.Refuse(why.reason)
-	ctx := context.WithoutCancel(r.Context()) // who breaks off has gone already
-	if err := rc.writer.Quarantine(ctx, ingest.Refused{
-		ID: uuid.New(), ReceivedAt: receivedAt, Gateway: "zapi", Reason: why.problem.Detail, Body: body,
-	}); err != nil {
-		rc.log.Error("keeping a refused callback", "error", err)
-		comeAgain(w, r)
+	rc.count(why.reason, sender, rc.Auth.Client(r))
+	rejected := ingest.Rejected{
+		ID: uuid.New(), ReceivedAt: receivedAt, Gateway: "zapi", Reason: why.problem.Detail, Bytes: len(body),
+	}
+	if kind == gateway.PresenceZAPI || rc.KeepUnknown {
+		rejected.Body = body
+	}
+	ctx := context.WithoutCancel(r.Context()) // a client that disconnects half way is gone already
+	if err := rc.Writer.Reject(ctx, rejected); err != nil {
+		if !errors.Is(err, ingest.ErrBusy) {
+			rc.Log.Error("keeping a rejected payload", "error", err)
+		}
+		writeUnavailable(w, r, err)
 		return
 	}
 	why.problem.ServeHTTP(w, r)
 }
 
-func comeAgain(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Retry-After", retryAfter)
-	problem.New(http.StatusServiceUnavailable, "The event could not be stored now; send it again later.").ServeHTTP(w, r)
+// writeUnavailable responds that nothing was stored.
+func writeUnavailable(w http.ResponseWriter, r *http.Request, err error) {
+	if limit, ok := errors.AsType[*ingest.LimitError](err); ok {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(limit.RetryAfter.Seconds())))))
+		problem.New(http.StatusTooManyRequests, fmt.Sprintf("The event was not stored: more than %d new %s in an hour "+
+			"(serve --max-new-%s-per-hour). Send it again later.", limit.PerHour, limit.What, limit.What)).ServeHTTP(w, r)
+		return
+	}
+	problem.Unavailable("The event could not be stored now; send it again later.").ServeHTTP(w, r)
 }
 
-// allowed looks for a token everywhere that a gateway can be made to put one. Z-API always sends a z-api-token, though
-// perhaps not ours, so one right token is enough.
-func (rc *Receiver) allowed(r *http.Request) bool {
-	if rc.tokens.Empty() {
-		return true
+// turnAway refuses a callback whose sender may not send it. Nothing of it is kept.
+func (rc *receiver) turnAway(w http.ResponseWriter, r *http.Request, sender *auth.Principal, why error) {
+	reason := "unauthorized"
+	if p, ok := errors.AsType[*problem.Problem](why); ok {
+		switch {
+		case p.Status == http.StatusTooManyRequests:
+			reason = "rate_limit"
+		case p.Status == http.StatusServiceUnavailable:
+			reason = "token_unchecked"
+		case p.Status == http.StatusForbidden && sender.Anybody():
+			reason = "other_site"
+		case p.Status == http.StatusForbidden:
+			reason = "other_instance"
+		}
 	}
-	var query string
-	if r.URL.RawQuery != "" {
-		query = r.URL.Query().Get("token")
+	rc.count(reason, sender, rc.Auth.Client(r))
+	problem.Write(w, r, why)
+}
+
+// logInterval is how often refusals for the same reason are logged at most: anybody can cause them.
+const logInterval = time.Minute
+
+// count counts a callback that is refused. sender may be nil.
+func (rc *receiver) count(reason string, sender *auth.Principal, client string) {
+	instance, token := "", ""
+	if sender != nil {
+		token = sender.Name()
+		if bound := sender.Instances(); len(bound) == 1 {
+			instance = bound[0]
+		}
 	}
-	return rc.tokens.Has(r.Header.Get("Z-Api-Token"), r.Header.Get("Client-Token"), query, r.PathValue("token"))
+	rc.Metrics.Refuse(reason, instance)
+	rc.mu.Lock()
+	defer rc.mu.Unlock()
+	rc.since[reason]++
+	if now := rc.Now(); now.Sub(rc.logged[reason]).Abs() >= logInterval {
+		rc.Log.Warn("refused callbacks", "reason", reason, "count", rc.since[reason], "token", token, "last_from", client)
+		rc.logged[reason], rc.since[reason] = now, 0
+	}
 }
 
 // read returns the body, or as much of it as there is together with why it is refused.
-func read(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+//
+// Where no token is needed, the media type is: without one, any web page can make a browser send a body.
+func read(w http.ResponseWriter, r *http.Request, needType bool) ([]byte, *refusal) {
+	contentType := r.Header.Get("Content-Type")
 	body, err := readAll(r.Body, r.ContentLength)
 	switch {
 	case len(body) > maxBody:
-		w.Header().Set("Connection", "close") // instead of reading what nobody wants
+		w.Header().Set("Connection", "close") // instead of reading the rest
 		return body[:maxBody], &refusal{"too_large", problem.New(http.StatusRequestEntityTooLarge, "",
 			problem.Field{Location: "body", Message: "it is larger than 64 KiB"})}
 	case err != nil:
-		return body, &refusal{"broken_off", problem.New(http.StatusBadRequest,
-			"The body broke off before its end.", problem.Field{Location: "body", Message: "it broke off before its end"})}
-	case !isJSON(r.Header.Get("Content-Type")):
+		return body, &refusal{"truncated", problem.New(http.StatusBadRequest,
+			"The body ended before it was complete.", problem.Field{Location: "body", Message: "it ended before it was complete"})}
+	case r.Header.Get("Content-Encoding") != "" && r.Header.Get("Content-Encoding") != "identity":
+		return body, &refusal{"media_type", problem.New(http.StatusUnsupportedMediaType, "",
+			problem.Field{Location: "header.Content-Encoding", Message: "it must be missing; send the body as it is"})}
+	case needType && contentType == "" || !isJSON(contentType):
 		return body, &refusal{"media_type", problem.New(http.StatusUnsupportedMediaType, "",
 			problem.Field{Location: "header.Content-Type", Message: "it must be application/json"})}
 	}
@@ -172,9 +232,8 @@ func isJSON(contentType string) bool {
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 
-func notUnderstood(err error) *refusal {
-	var field *gateway.FieldError
-	if errors.As(err, &field) {
+func invalidBody(err error) *refusal {
+	if field, ok := errors.AsType[*gateway.FieldError](err); ok {
 		location := "body"
 		if field.Field != location {
 			location += "." + field.Field

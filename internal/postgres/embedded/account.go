@@ -17,9 +17,8 @@ type account struct {
 	uid, gid uint32
 }
 
-// chooseUser decides who runs PostgreSQL, which refuses to be run by root: the
-// owner of the cluster, or else one of the users that are there for such ends.
-// It gives the cluster to that user.
+// chooseUser chooses the user that runs PostgreSQL, which refuses to run as root: the owner of the cluster, or else a system
+// user. It makes that user the owner of the cluster.
 func (c *cluster) chooseUser() error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -64,16 +63,16 @@ func lookupAccount(names ...string) (*account, error) {
 		}
 		return &account{uint32(uid), uint32(gid)}, nil
 	}
-	return nil, fmt.Errorf("PostgreSQL does not run as root and there is none of the users %s: add one, or do not run as root", strings.Join(names, ", "))
+	return nil, fmt.Errorf("PostgreSQL does not run as root, and none of the users %s exists: create one, or do not run as root", strings.Join(names, ", "))
 }
 
-// checkAccess makes sure that the user of PostgreSQL reaches the directories it
-// needs, with the help of a capability if need be.
+// checkAccess makes sure that the user of PostgreSQL reaches the directories it needs. A capability would help it to, but
+// whoever can connect to the server could then have it read every file of the machine.
 func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	if c.user == nil {
 		return nil
 	}
-	// The account has to go through it, not to read it.
+	// The account needs to enter it, not to read it.
 	fi, err := os.Stat(c.dir)
 	if err != nil {
 		return err
@@ -83,20 +82,11 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 			return err
 		}
 	}
-	c.search = false
 	if err := c.tryAccess(ctx, bin); ctx.Err() != nil {
 		return err
 	} else if err != nil {
-		// PostgreSQL looks for its files with access(2), for which a capability
-		// does not count.
 		return c.accessError(bin, err, "choose other programs with "+binVar)
 	}
-	if c.tryAccess(ctx, bin, c.dir, c.socket) == nil {
-		return nil
-	}
-	// With the capability a superuser of the database can have the server read
-	// any file, but the only ones who can connect are root and the account.
-	c.search = true
 	if err := c.tryAccess(ctx, bin, c.dir, c.socket); ctx.Err() != nil {
 		return err
 	} else if err != nil {
@@ -109,7 +99,7 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	return nil
 }
 
-// tryAccess runs postgres as its user, who first enters the directories.
+// tryAccess runs postgres as its user after entering the directories.
 func (c *cluster) tryAccess(ctx context.Context, bin string, dirs ...string) error {
 	args := append([]string{"-c", `for d; do cd "$d" || exit; done; exec "$0" --version`, filepath.Join(bin, "postgres")}, dirs...)
 	out, err := c.command(ctx, 0, "/bin/sh", args...).CombinedOutput()
@@ -125,9 +115,9 @@ func (c *cluster) tryAccess(ctx context.Context, bin string, dirs ...string) err
 func (c *cluster) accessError(path string, err error, instead string) error {
 	dir := c.user.blocked(path)
 	if dir == "" {
-		return fmt.Errorf("PostgreSQL cannot run as the user id %d, for it does not run as root: %w", c.user.uid, err)
+		return fmt.Errorf("PostgreSQL does not run as root, and cannot run as user id %d: %w", c.user.uid, err)
 	}
-	return fmt.Errorf("PostgreSQL runs as the user id %d, for it does not run as root, and cannot enter %[2]s: let it (chmod o+x %[2]s) or %s (%w)", c.user.uid, dir, instead, err)
+	return fmt.Errorf("PostgreSQL does not run as root, and user id %d cannot enter %[2]s: allow it (chmod o+x %[2]s) or %s (%w)", c.user.uid, dir, instead, err)
 }
 
 // enters reports whether the mode of a directory lets the account enter it.
@@ -142,8 +132,7 @@ func (a *account) enters(fi os.FileInfo) bool {
 	return mode&0o001 != 0
 }
 
-// blocked returns the topmost directory on the way to path, or path, that the
-// account cannot enter, or "".
+// blocked returns the topmost of path and its parents that the account cannot enter, or "".
 func (a *account) blocked(path string) string {
 	if parent := filepath.Dir(path); parent != path {
 		if dir := a.blocked(parent); dir != "" {

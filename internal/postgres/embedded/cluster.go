@@ -18,8 +18,8 @@ import (
 // initPrefix begins the names of directories in which initdb is at work.
 const initPrefix = "postgres.init-"
 
-// cluster is a data directory and what it takes to run a server on it. All but
-// dir, wantBin, settings, log and socket is set by prepare.
+// cluster is a data directory and the settings to run a server on it. prepare sets all fields but dir, wantBin, settings, log
+// and socket.
 type cluster struct {
 	dir      string // absolute and without symbolic links
 	wantBin  string
@@ -29,14 +29,12 @@ type cluster struct {
 	bin    string   // "" before prepare
 	socket string   // directory of the Unix socket
 	user   *account // who runs PostgreSQL; nil: this process's user
-	search bool     // the user needs help to enter a directory
 }
 
 // data returns the directory that PostgreSQL itself knows.
 func (c *cluster) data() string { return filepath.Join(c.dir, "postgres") }
 
-// makeDir makes the directory and returns its one true name, so that all
-// processes agree on it.
+// makeDir creates the directory and returns its canonical path, so that all processes use the same.
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -52,8 +50,7 @@ func makeDir(dir string) (string, error) {
 	return filepath.EvalSymlinks(dir)
 }
 
-// prepare finds the programs and makes the cluster if there is none. It needs
-// the lock.
+// prepare finds the programs and creates the cluster if there is none. The caller holds the lock.
 func (c *cluster) prepare(ctx context.Context) error {
 	version, err := c.version()
 	if err != nil {
@@ -84,8 +81,8 @@ func (c *cluster) prepare(ctx context.Context) error {
 	return nil
 }
 
-// version returns the major version that made the cluster, such as "17", or ""
-// if there is no cluster yet. Anything else in its place is an error.
+// version returns the major version that created the cluster, such as "17", or "" if there is no cluster yet. Other files in
+// its place are an error.
 func (c *cluster) version() (string, error) {
 	b, err := os.ReadFile(filepath.Join(c.data(), "PG_VERSION"))
 	if err == nil {
@@ -102,20 +99,19 @@ func (c *cluster) version() (string, error) {
 		return "", err
 	}
 	if len(entries) > 0 {
-		return "", fmt.Errorf("%s is not empty and no PostgreSQL cluster (it has no file PG_VERSION): move it away or choose another data directory", c.data())
+		return "", fmt.Errorf("%s is not empty and not a PostgreSQL cluster (it has no file PG_VERSION): move it away or choose another data directory", c.data())
 	}
 	return "", nil
 }
 
-// findBin returns the directory with the programs of the given major version,
-// of any if it is "".
+// findBin returns the directory of the programs of a major version, or of any if it is "".
 func (c *cluster) findBin(ctx context.Context, version string) (string, error) {
 	cache := filepath.Join(c.dir, "postgres-npm")
 	if os.Geteuid() == 0 {
-		cache = "/var/cache/presencelog" // within reach of every user
+		cache = "/var/cache/presencelog" // every user can read it
 	}
 	if c.wantBin == "" && version == "" {
-		return Find(ctx, cache)
+		return Find(ctx, cache, c.log)
 	}
 	if version == "" {
 		return c.wantBin, checkBin(c.wantBin)
@@ -128,29 +124,32 @@ func (c *cluster) findBin(ctx context.Context, version string) (string, error) {
 		}
 		have = v + " (" + c.wantBin + ")"
 	} else {
-		bin, others, err := findVersion(ctx, cache, version)
+		bin, others, err := findVersion(ctx, cache, version, c.log)
 		if err == nil {
 			return bin, nil
 		}
-		if len(others) == 0 {
-			return "", err
+		if !errors.Is(err, errNotFound) {
+			return "", fmt.Errorf("%s was created by PostgreSQL %s: %w", c.data(), version, err)
 		}
 		have = strings.Join(others, ", ")
 	}
-	return "", fmt.Errorf("%[1]s was made by PostgreSQL %[2]s, but the PostgreSQL here is %[3]s: install PostgreSQL %[2]s (apt-get install postgresql-%[2]s, brew install postgresql@%[2]s), or with it export the data and import them into a new data directory", c.data(), version, have)
+	problem := "but the PostgreSQL here is " + have
+	if have == "" {
+		problem = "and no PostgreSQL is installed here"
+	}
+	return "", fmt.Errorf("%[1]s was created by PostgreSQL %[2]s, %[3]s: install PostgreSQL %[2]s (apt-get install postgresql-%[2]s, brew install postgresql@%[2]s); to upgrade, export the data with it, and import them into a new data directory", c.data(), version, problem)
 }
 
-// makeSocketDir makes the directory of the Unix socket, which only the server's
-// user may enter.
+// makeSocketDir creates the directory of the Unix socket, which only the server's user may enter.
 func (c *cluster) makeSocketDir() error {
 	if c.socket == "" {
 		c.socket = socketDir(c.dir)
 	}
 	err := os.Mkdir(c.socket, 0o700)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make the directory of the socket: %w", err)
+		return fmt.Errorf("create the directory of the socket: %w", err)
 	}
-	// Outside the data directory somebody else may have made it first.
+	// Outside the data directory another user may have created it first.
 	fi, err := os.Lstat(c.socket)
 	if err != nil {
 		return fmt.Errorf("directory of the socket: %w", err)
@@ -162,9 +161,9 @@ func (c *cluster) makeSocketDir() error {
 	uid := fileOwner(fi).uid
 	switch {
 	case !fi.IsDir():
-		return fmt.Errorf("%s, the directory of the socket, is no directory: remove it", c.socket)
+		return fmt.Errorf("%s, the directory of the socket, is not a directory: remove it", c.socket)
 	case uid == want.uid:
-	case uid == uint32(os.Geteuid()): // just made by root
+	case uid == uint32(os.Geteuid()): // just created by root
 		if err := os.Lchown(c.socket, int(want.uid), int(want.gid)); err != nil {
 			return fmt.Errorf("directory of the socket: %w", err)
 		}
@@ -179,10 +178,9 @@ func (c *cluster) makeSocketDir() error {
 	return nil
 }
 
-// socketDir returns the place of the socket of a data directory: inside, unless
-// the path is too long for a socket's address, which holds 103 bytes on macOS
-// and 107 on Linux, or has characters that connection strings and PostgreSQL's
-// settings use to separate several directories.
+// socketDir returns the directory of the socket: inside the data directory, unless that path is too long for the address of a
+// socket (103 bytes on macOS, 107 on Linux), or has characters that separate directories in connection strings and PostgreSQL's
+// settings.
 func socketDir(dir string) string {
 	fits := func(path string) bool {
 		return len(path)+len("/.s.PGSQL."+port) <= 100 && !strings.ContainsAny(path, ",\"'\\\n\r")
@@ -197,7 +195,7 @@ func socketDir(dir string) string {
 	return filepath.Join("/tmp", name)
 }
 
-// cleanUp removes what an initdb that was killed has left.
+// cleanUp removes the files of a killed initdb.
 func (c *cluster) cleanUp() error {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
@@ -205,16 +203,15 @@ func (c *cluster) cleanUp() error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), initPrefix) {
-			// A child that has lost its initdb may still be writing there for a
-			// moment; then the next start removes the rest.
+			// A child of the killed initdb may still write there for a moment; the next start removes the rest.
 			_ = os.RemoveAll(filepath.Join(c.dir, e.Name()))
 		}
 	}
 	return nil
 }
 
-// initdb makes the cluster beside its place and then renames it, so that there
-// is a whole cluster or none, whenever this process ends.
+// initdb creates the cluster in a temporary directory and renames it, so that there is a complete cluster or none, whenever
+// this process ends.
 func (c *cluster) initdb(ctx context.Context, bin string) error {
 	tmp, err := os.MkdirTemp(c.dir, initPrefix)
 	if err != nil {
@@ -248,7 +245,7 @@ func (c *cluster) initdb(ctx context.Context, bin string) error {
 	}
 
 	if err := os.Remove(c.data()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err // an empty directory that cannot be replaced
+		return err // an empty directory is replaced
 	}
 	if err := os.Rename(tmp, c.data()); err != nil {
 		return err
@@ -256,7 +253,7 @@ func (c *cluster) initdb(ctx context.Context, bin string) error {
 	if err := syncDir(c.dir); err != nil {
 		return err
 	}
-	c.log.Info("made a PostgreSQL cluster", "dir", c.data(), "bin", bin, "took", time.Since(start).Round(time.Millisecond))
+	c.log.Info("created a PostgreSQL cluster", "dir", c.data(), "bin", bin, "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 

@@ -2,39 +2,46 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 )
 
-// lock is the right to run the server of a directory. The kernel gives it back
-// when the process that holds it ends, however it ends.
-type lock struct{ f *os.File }
+// lock is held by the process that runs the server of a directory. The kernel releases it when that process ends.
+type lock struct {
+	f      *os.File
+	guests *os.File // shared by the brief guests, held alone by an owner that has waited for them
+}
 
-func openLock(path string) (*lock, error) {
-	// The file is never removed: two processes could hold locks on a removed
-	// and a new one at the same time.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func openLock(dir string) (*lock, error) {
+	// The files are never removed: otherwise two processes could hold locks, on the removed and on a new file.
+	f, err := os.OpenFile(filepath.Join(dir, "postgres.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
-	return &lock{f}, nil
+	guests, err := os.OpenFile(filepath.Join(dir, "postgres.guests"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the lock of guests: %w", err), f.Close())
+	}
+	return &lock{f, guests}, nil
 }
 
 func (l *lock) name() string { return l.f.Name() }
 
-// try takes the lock if nobody else has it and reports whether it did.
+// try locks without waiting and reports whether it could.
 func (l *lock) try() (bool, error) {
-	ok, err := flock(l.f)
+	ok, err := flock(l.f, false)
 	if err != nil {
 		return false, fmt.Errorf("lock %s: %w (the data directory must be on a file system with flock)", l.name(), err)
 	}
 	return ok, nil
 }
 
-// wait takes the lock as soon as it is free. It polls, because a blocking flock
-// cannot be cancelled; a failed attempt costs about a microsecond.
+// wait locks as soon as the lock is free. It polls, because a blocking flock cannot be cancelled; an attempt takes about a
+// microsecond.
 func (l *lock) wait(ctx context.Context, log *slog.Logger) error {
 	var last string
 	for {
@@ -46,10 +53,16 @@ func (l *lock) wait(ctx context.Context, log *slog.Logger) error {
 			last = err.Error()
 			log.Error("cannot wait for the lock of PostgreSQL; trying again", "error", err)
 		}
-		if err := pause(ctx, 25*time.Millisecond); err != nil {
+		if err := sleep(ctx, 25*time.Millisecond); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *lock) close() error { return l.f.Close() }
+// join makes this process one that the owner waits for. It reports false if the owner is about to stop the server.
+func (l *lock) join() (bool, error) { return flock(l.guests, true) }
+
+// alone reports whether there are no brief guests. Then none can join until the lock is closed.
+func (l *lock) alone() (bool, error) { return flock(l.guests, false) }
+
+func (l *lock) close() error { return errors.Join(l.f.Close(), l.guests.Close()) }

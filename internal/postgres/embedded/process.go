@@ -22,23 +22,22 @@ const (
 	quitTimeout = 5 * time.Second  // … and then with SIGQUIT
 )
 
-// answer is what can be said of a process that may be a server.
-type answer int
+// certainty is whether a process is the server of a directory.
+type certainty int
 
 const (
-	no    answer = iota
-	maybe        // a server, but perhaps of another data directory
+	no    certainty = iota
+	maybe           // a server, perhaps of another data directory
 	yes
 )
 
-// step is a signal and how long processes have to end with it.
+// step is a signal, and the time that processes have to end after it.
 type step struct {
 	signal  syscall.Signal
 	timeout time.Duration
 }
 
-// end ends the processes that list returns, until it returns none, with one
-// step after the other and finally with SIGKILL.
+// end sends the signals of the steps, and finally SIGKILL, to the processes that list returns, until it returns none.
 func end(ctx context.Context, list func() []int, steps ...step) error {
 	for _, s := range append(steps, step{syscall.SIGKILL, time.Hour}) {
 		signalled := map[int]bool{}
@@ -53,34 +52,27 @@ func end(ctx context.Context, list func() []int, steps ...step) error {
 					signalled[pid] = true
 				}
 			}
-			if err := pause(ctx, poll); err != nil {
+			if err := sleep(ctx, poll); err != nil {
 				return err
 			}
 		}
 	}
-	return errors.New("they cannot be killed")
+	return errors.New("the processes cannot be killed")
 }
 
-// command returns a command that runs a program of PostgreSQL as the right user
-// in a clean environment, and that is killed with its children if ctx ends.
+// command returns a command that runs a program of PostgreSQL as its user, in a clean environment. It is killed with its
+// children if ctx ends.
 func (c *cluster) command(ctx context.Context, death syscall.Signal, program string, args ...string) *exec.Cmd {
-	if c.search {
-		// The capability only takes effect in a program that has been executed,
-		// thus in a shell that is within reach of everybody.
-		args = append([]string{"-c", `exec "$0" "$@"`, program}, args...)
-		program = "/bin/sh"
-	}
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Dir = "/" // the working directory may be closed to the user
+	cmd.Dir = "/" // the user may lack access to the working directory
 	cmd.Env = environ()
-	cmd.SysProcAttr = procAttr(c.user, c.search, death)
+	cmd.SysProcAttr = procAttr(c.user, death)
 	cmd.Cancel = func() error { kill(-cmd.Process.Pid, syscall.SIGKILL); return nil }
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
 
-// environ returns this process's environment without what would change the
-// behaviour of PostgreSQL's programs.
+// environ returns this process's environment without the variables that affect PostgreSQL's programs.
 func environ() []string {
 	env := slices.DeleteFunc(os.Environ(), func(kv string) bool {
 		return strings.HasPrefix(kv, "PG") || strings.HasPrefix(kv, "LC_") || strings.HasPrefix(kv, "LANG")
@@ -97,8 +89,8 @@ type process struct {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// launch starts a command. Linux signals a child when the thread that started
-// it ends, so that thread must live as long as the child does.
+// launch starts a command. Linux signals a child when the thread that started it ends, so that thread must live as long as the
+// child.
 func launch(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
@@ -121,13 +113,13 @@ func launch(cmd *exec.Cmd) (*process, error) {
 // stop stops the server, rolling back the transactions under way.
 func (p *process) stop() error {
 	for _, s := range []step{{syscall.SIGINT, fastTimeout}, {syscall.SIGQUIT, quitTimeout}} {
-		_ = p.cmd.Process.Signal(s.signal) // no error but that it has ended
+		_ = p.cmd.Process.Signal(s.signal) // the only error is that it has ended
 		select {
 		case <-p.done:
 			if s.signal == syscall.SIGINT {
 				return nil
 			}
-			return fmt.Errorf("PostgreSQL did not stop within %v; it was stopped at once and recovers at its next start", fastTimeout)
+			return fmt.Errorf("PostgreSQL did not stop within %v; it was shut down immediately and recovers at its next start", fastTimeout)
 		case <-time.After(s.timeout):
 		}
 	}
@@ -136,7 +128,7 @@ func (p *process) stop() error {
 	return fmt.Errorf("PostgreSQL did not stop within %v; it was killed and recovers at its next start", fastTimeout+quitTimeout)
 }
 
-// pidFile is what a server writes to postmaster.pid.
+// pidFile is the content of postmaster.pid.
 type pidFile struct {
 	pid    int
 	socket string
@@ -147,8 +139,7 @@ func (pf pidFile) ready() bool { return pf.status == "ready" }
 
 func (c *cluster) pidFile() string { return filepath.Join(c.data(), "postmaster.pid") }
 
-// readPidFile returns the zero pidFile if there is none, and what there is of
-// one that is being written.
+// readPidFile returns the zero pidFile if there is none. A file that is being written may be incomplete.
 func (c *cluster) readPidFile() (pf pidFile) {
 	b, err := os.ReadFile(c.pidFile())
 	if err != nil {
@@ -161,8 +152,7 @@ func (c *cluster) readPidFile() (pf pidFile) {
 		}
 		return string(bytes.TrimSpace(lines[n-1]))
 	}
-	// A negative number stands for a process that is no server; and no number
-	// in a file may ever make us signal a group of processes.
+	// A negative number is a process that is no server; and a number in a file must never make us signal a process group.
 	if pid, err := strconv.Atoi(line(1)); err == nil && pid > 1 {
 		pf.pid = pid
 	}
@@ -171,7 +161,7 @@ func (c *cluster) readPidFile() (pf pidFile) {
 	return pf
 }
 
-// lastLines returns the end of a program's output, at most 20 lines and 4 KiB.
+// lastLines returns the end of an output, at most 20 lines and 4 KiB.
 func lastLines(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	b = b[max(0, len(b)-4096):]

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,14 +15,13 @@ import (
 	"time"
 )
 
-// port is part of the socket's name and means nothing else.
+// port is only a part of the socket's name.
 const port = "5432"
 
-// maxLog is the size in bytes from which on the server's log is emptied before
-// the server is started.
+// maxLog is the size in bytes above which the server's log is truncated before a start.
 const maxLog = 10 << 20
 
-// defaults are for a small durable server; Options.Settings may change them.
+// defaults are for a small durable server; Options.Settings overrides them.
 var defaults = map[string]string{
 	"autovacuum":         "on",
 	"checkpoint_timeout": "15min",
@@ -39,7 +39,8 @@ var defaults = map[string]string{
 func (c *cluster) arguments() []string {
 	s := maps.Clone(defaults)
 	maps.Copy(s, c.settings)
-	maps.Copy(s, map[string]string{ // what keeps the server private
+	maps.Copy(s, map[string]string{ // keep the server private
+		"hba_file":                c.hbaFile(),
 		"listen_addresses":        "",
 		"log_destination":         "stderr",
 		"logging_collector":       "off",
@@ -54,9 +55,26 @@ func (c *cluster) arguments() []string {
 	return args
 }
 
-// start starts the server and returns when it is ready. It makes the cluster if
-// there is none, and first ends what is left of an earlier server. It needs the
-// lock. If it fails, nothing is left running.
+// hba admits only the owner of the database without a password: only root and the user that the server runs as can open the
+// socket. Other roles need their password, and cannot connect to databases whose rights are not restricted.
+const hba = `local all postgres trust
+local postgres,template1 all reject
+local all all scram-sha-256
+`
+
+func (c *cluster) hbaFile() string { return filepath.Join(c.dir, "postgres-hba.conf") }
+
+// writeHBA writes the file that says who may connect. It is not in the cluster, where initdb has left one that asks nobody for
+// a password.
+func (c *cluster) writeHBA() error {
+	if err := os.WriteFile(c.hbaFile(), []byte(hba), 0o644); err != nil {
+		return err
+	}
+	return os.Chmod(c.hbaFile(), 0o644) // whatever the umask: another user may run the server
+}
+
+// start starts the server and returns when it is ready. It creates the cluster if there is none, and stops processes of an
+// earlier server. The caller holds the lock. If start fails, no process is left.
 func (c *cluster) start(ctx context.Context) (*process, error) {
 	if c.bin == "" {
 		if err := c.prepare(ctx); err != nil {
@@ -68,12 +86,11 @@ func (c *cluster) start(ctx context.Context) (*process, error) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		p, err := c.startOnce(ctx)
-		// Backends of a dead server that could not be found are in the way
-		// until they notice that it is dead.
+		// Backends of a dead server that were not found block the start until they notice that it is dead.
 		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
 			return p, err
 		}
-		if pause(ctx, 50*time.Millisecond) != nil {
+		if sleep(ctx, 50*time.Millisecond) != nil {
 			return nil, err
 		}
 	}
@@ -81,13 +98,16 @@ func (c *cluster) start(ctx context.Context) (*process, error) {
 
 func (c *cluster) startOnce(ctx context.Context) (*process, error) {
 	begin := time.Now()
+	if err := c.writeHBA(); err != nil {
+		return nil, err
+	}
 	log, size, err := c.openLog()
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the child has its own
 
-	// The context is not for the server, which must not be killed.
+	// Not ctx: the server must not be killed when it ends.
 	cmd := c.command(context.Background(), syscall.SIGINT, filepath.Join(c.bin, "postgres"), c.arguments()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := launch(cmd)
@@ -101,20 +121,12 @@ func (c *cluster) startOnce(ctx context.Context) (*process, error) {
 		}
 		select {
 		case <-p.done:
-			return nil, fmt.Errorf("postgres does not start (%w); the end of %s:\n%s", exitError(p.err), log.Name(), tail(log.Name(), size))
+			return nil, fmt.Errorf("postgres does not start (%w); the end of %s:\n%s", cmp.Or(p.err, errors.New("exit status 0")), log.Name(), tail(log.Name(), size))
 		case <-ctx.Done():
 			return nil, errors.Join(fmt.Errorf("start postgres: %w", context.Cause(ctx)), p.stop())
 		case <-time.After(poll):
 		}
 	}
-}
-
-// exitError returns err, or an error if there is none.
-func exitError(err error) error {
-	if err == nil {
-		return errors.New("exit status 0")
-	}
-	return err
 }
 
 // openLog opens the server's log and returns its size in bytes.
@@ -136,7 +148,7 @@ func (c *cluster) openLog() (*os.File, int64, error) {
 	return f, fi.Size(), nil
 }
 
-// tail returns the last lines of what a file has beyond its first skip bytes.
+// tail returns the last lines of a file after its first skip bytes.
 func tail(path string, skip int64) []byte {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -145,12 +157,12 @@ func tail(path string, skip int64) []byte {
 	return lastLines(b[min(skip, int64(len(b))):])
 }
 
-// stopLeftover stops a server whose owner has gone, and the backends of one
-// that is itself dead, and removes what would mislead the next server.
+// stopLeftover stops a server whose owner ended, and the backends of a dead server, and removes files that would block the next
+// start.
 func (c *cluster) stopLeftover(ctx context.Context) error {
 	pf := c.readPidFile()
 	if pf.pid != 0 && isPostmaster(pf.pid, c.data()) == yes {
-		c.log.Info("stopping the PostgreSQL of an owner that has gone", "dir", c.dir, "pid", pf.pid)
+		c.log.Info("stopping the PostgreSQL of an owner that ended", "dir", c.dir, "pid", pf.pid)
 		if err := end(ctx, func() []int {
 			if isPostmaster(pf.pid, c.data()) == yes {
 				return []int{pf.pid}
@@ -160,16 +172,13 @@ func (c *cluster) stopLeftover(ctx context.Context) error {
 			return fmt.Errorf("stop the PostgreSQL left with process id %d: %w", pf.pid, err)
 		}
 	}
-	// Backends that outlive their server may be busy for long, and no new
-	// server starts beside them. What they have not committed is lost anyway.
+	// Backends that outlive their server may be busy for long, and block a new server. Their uncommitted work is lost anyway.
 	if err := end(ctx, func() []int { return backends(ctx, c) }, step{syscall.SIGQUIT, quitTimeout}); err != nil {
 		return fmt.Errorf("stop the backends left in %s: %w", c.data(), err)
 	}
-	// PostgreSQL does not start if another process of its user has got the
-	// process id in one of these files. If that process is no server of ours we
-	// know better, and that no backend is left PostgreSQL still checks by its
-	// shared memory. If it may be one, PostgreSQL's refusal is right. And if
-	// there is no such process, PostgreSQL uses the file for a second check.
+	// PostgreSQL does not start if another process of its user has the process id in one of these files. Remove them if that
+	// process is not our server: PostgreSQL still checks by its shared memory that no backend is left. If it may be our server,
+	// keep them. If there is no such process, PostgreSQL uses the file for a second check.
 	if isPostmaster(pf.pid, c.data()) == maybe {
 		return nil
 	}

@@ -11,19 +11,17 @@ import (
 	"syscall"
 )
 
-// procAttr returns the attributes of a child that runs as the account (nil: the
-// current user), in its own process group, so that Ctrl-C in a terminal does
-// not reach it. There is no way to have it end with its parent here and none to
-// let it enter directories that are closed to the account.
-func procAttr(a *account, _ bool, _ syscall.Signal) *syscall.SysProcAttr {
+// procAttr returns the attributes of a child that runs as the account (nil: the current user), in its own process group, so
+// that Ctrl-C in a terminal does not reach it. Here it can neither end with its parent nor be allowed to enter directories
+// without permission.
+func procAttr(a *account, _ syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	credential(attr, a)
 	return attr
 }
 
-// isPostmaster tells whether the process is a PostgreSQL server on the data
-// directory.
-func isPostmaster(pid int, data string) answer {
+// isPostmaster reports whether the process is a PostgreSQL server on the data directory.
+func isPostmaster(pid int, data string) certainty {
 	out, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return no
@@ -39,6 +37,5 @@ func isPostmaster(pid int, data string) answer {
 	return maybe
 }
 
-// backends would return the processes that PostgreSQL runs on the cluster, but
-// their titles do not tell.
+// backends returns none: the titles of processes do not name the cluster here.
 func backends(context.Context, *cluster) []int { return nil }

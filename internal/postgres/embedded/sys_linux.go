@@ -11,32 +11,21 @@ import (
 	"syscall"
 )
 
-// capDACReadSearch is CAP_DAC_READ_SEARCH: enter and read any directory.
-const capDACReadSearch = 2
-
-// procAttr returns the attributes of a child that runs as the account (nil: the
-// current user), in its own process group, so that Ctrl-C in a terminal does
-// not reach it, and that gets the signal, unless it is 0, when the thread that
-// started it ends.
-// With search it may enter directories that are closed to the account.
-func procAttr(a *account, search bool, death syscall.Signal) *syscall.SysProcAttr {
+// procAttr returns the attributes of a child that runs as the account (nil: the current user), in its own process group, so
+// that Ctrl-C in a terminal does not reach it, and that gets the signal, unless it is 0, when the thread that started it ends.
+func procAttr(a *account, death syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
 	credential(attr, a)
-	if search {
-		attr.AmbientCaps = []uintptr{capDACReadSearch}
-	}
 	return attr
 }
 
-// isPostmaster tells whether the process is a PostgreSQL server on the data
-// directory.
-func isPostmaster(pid int, data string) answer {
+// isPostmaster reports whether the process is a PostgreSQL server on the data directory.
+func isPostmaster(pid int, data string) certainty {
 	argv := cmdline(pid)
 	if len(argv) == 0 || !isServerName(filepath.Base(argv[0])) {
 		return no
 	}
-	// Its working directory is its data directory, but only its user and
-	// CAP_SYS_PTRACE see that.
+	// Its working directory is its data directory, but only its user and processes with CAP_SYS_PTRACE can see it.
 	dir := cwd(pid)
 	if i := slices.Index(argv, "-D"); dir == "" && i >= 0 && i+1 < len(argv) && filepath.IsAbs(argv[i+1]) {
 		dir = argv[i+1]
@@ -53,9 +42,8 @@ func isPostmaster(pid int, data string) answer {
 
 // backends returns the processes that PostgreSQL runs on the cluster.
 //
-// Their working directory tells, but only to the same user and to
-// CAP_SYS_PTRACE, which root does not have in most containers. So it is the
-// cluster's user who looks.
+// Their working directory identifies them, but only the same user and processes with CAP_SYS_PTRACE can see it, and root lacks
+// that in most containers. So the script runs as the cluster's user.
 func backends(ctx context.Context, c *cluster) (pids []int) {
 	const script = `for p in /proc/[0-9]*; do [ "$p/cwd" -ef "$0" ] && echo "${p#/proc/}"; done`
 	// The exit status is that of the last comparison.

@@ -8,10 +8,14 @@ import (
 	"syscall"
 )
 
-// flock locks f without waiting and reports whether it could.
-func flock(f *os.File) (bool, error) {
+// flock locks f without waiting, alone or shared with others, and reports whether it could.
+func flock(f *os.File, shared bool) (bool, error) {
+	how := syscall.LOCK_EX
+	if shared {
+		how = syscall.LOCK_SH
+	}
 	for {
-		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+		switch err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); {
 		case err == nil:
 			return true, nil
 		case errors.Is(err, syscall.EWOULDBLOCK):
@@ -22,13 +26,13 @@ func flock(f *os.File) (bool, error) {
 	}
 }
 
-// fileOwner returns who owns a file.
+// fileOwner returns the owner of a file.
 func fileOwner(fi os.FileInfo) account {
 	st := fi.Sys().(*syscall.Stat_t)
 	return account{uid: st.Uid, gid: st.Gid}
 }
 
-// alive reports whether there is a process with this id, be it a zombie.
+// alive reports whether there is a process with this id, even a zombie.
 func alive(pid int) bool {
 	err := syscall.Kill(pid, 0)
 	return err == nil || errors.Is(err, syscall.EPERM)

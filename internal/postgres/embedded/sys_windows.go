@@ -9,7 +9,9 @@ import (
 
 // On Windows the package only builds: Open fails when it takes the lock.
 
-func flock(*os.File) (bool, error) { return false, errors.ErrUnsupported }
+func flock(*os.File, bool) (bool, error) {
+	return false, errors.New("the embedded PostgreSQL does not run on Windows: set DATABASE_URL to a PostgreSQL server")
+}
 
 func fileOwner(os.FileInfo) account { return account{} }
 
@@ -17,8 +19,8 @@ func alive(int) bool { return false }
 
 func kill(int, syscall.Signal) {}
 
-func procAttr(*account, bool, syscall.Signal) *syscall.SysProcAttr { return nil }
+func procAttr(*account, syscall.Signal) *syscall.SysProcAttr { return nil }
 
-func isPostmaster(int, string) answer { return no }
+func isPostmaster(int, string) certainty { return no }
 
 func backends(context.Context, *cluster) []int { return nil }

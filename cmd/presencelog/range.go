@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/terminal"
+)
+
+// rangeCmd is what commands have in common that ask about a range of time of an instance.
+type rangeCmd struct {
+	database
+	Instance string `arg:"" help:"The instanceId."`
+	From     string `placeholder:"TIME" help:"Start of the range: RFC 3339, or a date, which means the start of that day; default: 24 hours before --to."`
+	To       string `placeholder:"TIME" help:"End of the range, exclusive; default: now."`
+	Last     string `placeholder:"LENGTH" help:"Length of the range, instead of --from: 90m, 24h, 7d, 4w."`
+	TZ       string `env:"PRESENCELOG_TZ" placeholder:"ZONE" help:"IANA time zone of dates and times; default: the setting time_zone of the instance."`
+	listFlags
+}
+
+// question is what a command asks, at a moment at which the reader's clock stands still.
+type question struct {
+	*history.Reader
+	now time.Time
+	in  history.Range
+	loc *time.Location
+}
+
+// from is the start of the range in the time zone, which drawings follow.
+func (q question) from() time.Time { return q.in.From.In(q.loc) }
+
+// ask opens the database for a question.
+func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
+	q := question{now: presence.Now(), loc: time.UTC}
+	text := history.RangeText{From: c.From, To: c.To, Last: c.Last}
+	var err error
+	if c.TZ != "" {
+		if q.loc, err = presence.LoadZone(c.TZ); err != nil {
+			return fmt.Errorf("--tz: %w", err)
+		}
+	}
+	if q.in, err = text.Range(q.now, q.loc); err != nil { // before a database is started in vain
+		return flagError(err)
+	}
+	return c.withReader(ctx, q.now, func(reader *history.Reader) error {
+		q.Reader = reader
+		if c.TZ == "" {
+			if q.loc, err = reader.Zone(ctx, c.Instance); err != nil {
+				return err
+			}
+			if q.in, err = text.Range(q.now, q.loc); err != nil {
+				return flagError(err)
+			}
+		}
+		return answer(q)
+	})
+}
+
+// draw writes a result: as JSON if the flag says so, as a drawing on a terminal, and else as lines for other programs.
+func (c rangeCmd) draw(result any, draw func(terminal.Screen) string, plain func() string) (err error) {
+	switch {
+	case c.JSON:
+		return printJSON(result)
+	case terminal.IsTerminal(os.Stdout):
+		_, err = os.Stdout.WriteString(draw(terminal.ScreenOf(os.Stdout)))
+	default:
+		_, err = os.Stdout.WriteString(plain())
+	}
+	return err
+}
+
+// flagError names the flag of a wrong range.
+func flagError(err error) error {
+	if wrong, ok := errors.AsType[*history.InvalidError](err); ok {
+		return fmt.Errorf("--%s: %s", wrong.Field, wrong.Reason)
+	}
+	return err
+}

@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"testing"
+)
+
+// A client that has taken all its places delays itself, and no other.
+func TestClientsWaitInTheirOwnLines(t *testing.T) {
+	t.Parallel()
+	g := newGate(3, 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var leave []func()
+	for range 2 {
+		l, err := g.enter(ctx, "greedy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave = append(leave, l)
+	}
+	waiting := make(chan error)
+	waits, stop := context.WithCancel(ctx)
+	go func() {
+		_, err := g.enter(waits, "greedy")
+		waiting <- err
+	}()
+	other, err := g.enter(ctx, "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := <-waiting; err == nil {
+		t.Error("a client got more than its places")
+	}
+	other()
+	for _, l := range leave {
+		l()
+		l() // does nothing more
+	}
+	for range 2 {
+		if _, err := g.enter(ctx, "greedy"); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(g.clients) != 1 {
+		t.Errorf("%d clients are remembered", len(g.clients))
+	}
+}
+
+func TestQueriesOfOneContactAreLight(t *testing.T) {
+	t.Parallel()
+	for path, heavy := range map[string]bool{
+		"/v1/instances": false, "/v1/status": false, "/v1/instances/{instanceId}/contacts/{phone}/timeline": false,
+		"/v1/instances/{instanceId}/durations": true, "/v1/now": true, "/v1/instances/{instanceId}/contacts": true,
+	} {
+		if isHeavy(path) != heavy {
+			t.Errorf("%s: heavy %t", path, !heavy)
+		}
+	}
+}

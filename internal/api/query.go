@@ -1,0 +1,60 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/presencelog/presencelog/internal/problem"
+)
+
+// checkQuery refuses parameters that an operation does not know, and those given twice of which it takes one: whoever gives
+// them expects them to count. A list may be given with commas, repeated, or both.
+func checkQuery(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	if r.URL.RawQuery == "" {
+		next(ctx)
+		return
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || query.Has("") { // a parameter without a name cannot be named
+		problem.New(http.StatusUnprocessableEntity, "", problem.Field{
+			Location: "query", Message: "it is not a valid query; escape special characters",
+		}).ServeHTTP(w, r)
+		return
+	}
+	changed := false
+	for name, values := range query {
+		i := slices.IndexFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name })
+		if i < 0 {
+			problem.Write(w, r, invalid(shorten(name), "there is no such parameter"))
+			return
+		}
+		p := ctx.Operation().Parameters[i]
+		list := p.Schema.Type == huma.TypeArray
+		switch {
+		case !list && len(values) > 1:
+			problem.Write(w, r, invalid(name, "it may be given once"))
+			return
+		case list && p.Explode != nil && *p.Explode:
+			query[name], changed = strings.Split(strings.Join(values, ","), ","), true
+		case list && len(values) > 1:
+			query[name], changed = []string{strings.Join(values, ",")}, true
+		}
+	}
+	if changed {
+		r.URL.RawQuery = query.Encode()
+	}
+	next(ctx)
+}
+
+func shorten(name string) string {
+	if len(name) > 40 {
+		return strings.ToValidUTF8(name[:40], "") + "…"
+	}
+	return strings.ToValidUTF8(name, "\ufffd")
+}

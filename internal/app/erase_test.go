@@ -1,0 +1,264 @@
+package app_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/presencelog/presencelog/internal/app"
+	"github.com/presencelog/presencelog/internal/archive"
+	"github.com/presencelog/presencelog/internal/auth"
+	"github.com/presencelog/presencelog/internal/erasure"
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+const erasedPhone = "5544911223344"
+
+// dump returns all rows of all tables as text, rejected payloads also as they came, and the planner's statistics.
+func (s *service) dump(t *testing.T) string {
+	t.Helper()
+	rows, err := s.pool.Query(t.Context(), `SELECT c.oid::regclass::text FROM pg_class AS c
+		WHERE c.relkind = 'r' AND c.relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema', 'pg_toast')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("%d tables, %v", len(tables), err)
+	}
+	var out strings.Builder
+	for _, table := range tables {
+		var text string
+		if err := s.pool.QueryRow(t.Context(), "SELECT coalesce(string_agg(t::text, E'\\n'), '') FROM "+table+" AS t").Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString(text)
+	}
+	for _, sql := range []string{
+		"SELECT coalesce(string_agg(encode(body, 'escape'), ' '), '') FROM rejected_payloads",
+		"SELECT string_agg(s::text, ' ') FROM pg_stats AS s",
+	} {
+		var text string
+		if err := s.pool.QueryRow(t.Context(), sql).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString(text)
+	}
+	return out.String()
+}
+
+// After an erasure nothing has the phone: not the database, the spool or the log. Others are untouched.
+func TestErasureLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	var log pgtest.Output
+	spool := t.TempDir()
+	s := start(t, func(c *app.Config) {
+		c.WebhookTokens, c.APITokens, c.SpoolDir, c.SpoolBytes = []string{"hook"}, []string{"api"}, spool, 1<<20
+		c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	eraser, err := auth.Create(t.Context(), s.pool, auth.Token{Name: "eraser", Scopes: []auth.Scope{auth.Erase, auth.Read}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := func(b string) answer {
+		return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi/hook", strings.NewReader(b)))
+	}
+	past := presence.Now().Add(-48 * time.Hour)
+	other := erasedPhone + "5" // which contains the phone
+	lines := record("i", erasedPhone, "COMPOSING", past) + record("i", other, "COMPOSING", past) + record("j", "1", "AVAILABLE", past)
+	s.load(t, lines)
+	withExtra := strings.TrimSuffix(body("i", erasedPhone, "COMPOSING"), "}") + `,"participantPhone":"` + erasedPhone + `"}`
+	idOf(t, hook(withExtra))
+	idOf(t, hook(body("i", other, "COMPOSING")))
+	refused(t, hook(body("i", erasedPhone, "LISTENING")), http.StatusUnprocessableEntity)
+	refused(t, hook(body("i", other, "LISTENING")), http.StatusUnprocessableEntity)
+	if _, err := s.pool.Exec(t.Context(), "ANALYZE"); err != nil {
+		t.Fatal(err)
+	}
+	if before := s.dump(t); !strings.Contains(strings.ReplaceAll(before, other, ""), erasedPhone) {
+		t.Fatal("the dump does not have the phone before")
+	}
+
+	call := func(method, token, query string) answer {
+		req := request(t, method, s.url+contactPath("i", erasedPhone)+query, nil)
+		req.Header.Set("Authorization", "Bearer "+token)
+		return s.do(t, req)
+	}
+	refused(t, call(http.MethodDelete, "api", ""), http.StatusForbidden)
+	var result erasure.Result
+	if a := call(http.MethodDelete, eraser, ""); a.StatusCode != http.StatusOK || json.Unmarshal(a.body, &result) != nil || result != (erasure.Result{Contacts: 1, Events: 2, Rejected: 1}) {
+		t.Fatalf("%s %s", a.Status, a.body)
+	}
+	refused(t, call(http.MethodGet, eraser, ""), http.StatusNotFound)
+	refused(t, call(http.MethodDelete, eraser, ""), http.StatusNotFound)
+	clean := func(when string) {
+		t.Helper()
+		places := map[string]string{"the database": s.dump(t), "the log": log.String()}
+		files, err := filepath.Glob(filepath.Join(spool, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, _ := os.ReadFile(file)
+			places[file] = string(content)
+		}
+		for place, content := range places {
+			if strings.Contains(strings.ReplaceAll(content, other, ""), erasedPhone) {
+				t.Errorf("%s: %s has the phone", when, place)
+			}
+		}
+	}
+	clean("after the erasure")
+
+	// An old backup does not bring it back; what is new is collected again.
+	count, err := archive.Import(t.Context(), s.pool, strings.NewReader(lines), nil, nil)
+	if err != nil || count.Erased != 1 || count.Duplicates != 2 {
+		t.Errorf("%+v, %v", count, err)
+	}
+	clean("after importing a backup")
+	for _, phone := range []string{other, erasedPhone} {
+		idOf(t, hook(body("i", phone, "COMPOSING")))
+	}
+	if a := call(http.MethodGet, eraser, "/events"); a.StatusCode != http.StatusOK || bytes.Count(a.body, []byte(`"id"`)) != 1 {
+		t.Errorf("after a new event: %s %s", a.Status, a.body)
+	}
+
+	// Blocked, it is not.
+	if a := call(http.MethodDelete, eraser, "?block=true"); a.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", a.Status, a.body)
+	}
+	pgtest.Eventually(t, "a blocked contact is not collected", func() bool {
+		return strings.Contains(string(hook(body("i", erasedPhone, "COMPOSING")).body), "ignored")
+	})
+	if a := call(http.MethodDelete, eraser, "?block=true"); a.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", a.Status, a.body)
+	}
+	idOf(t, hook(body("i", other, "COMPOSING")))
+	clean("after it was blocked")
+	var contacts, events, audits int
+	if err := s.pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM events), (SELECT count(*) FROM erasures)").Scan(&contacts, &events, &audits); err != nil {
+		t.Fatal(err)
+	}
+	if contacts != 2 || events != 5 || audits != 4 {
+		t.Errorf("%d contacts with %d events are left, %d audits", contacts, events, audits)
+	}
+}
+
+// While a contact's events come in, its erasure leaves none that nobody can find, and loses none of others.
+func TestErasureUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	stop, ended := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		defer func() { ended <- n }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for _, phone := range []string{"p", "q"} {
+				if a := s.post(t, body("i", phone, "COMPOSING")); a.StatusCode == http.StatusOK && phone == "q" {
+					n++
+				}
+			}
+		}
+	}()
+	for range 5 {
+		if _, err := erasure.Erase(t.Context(), s.pool, erasure.Request{InstanceID: "i", Phone: "p", By: "test"}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	n := <-ended
+	var orphans, others int
+	if err := s.pool.QueryRow(t.Context(), `SELECT
+		(SELECT count(*) FROM events AS e WHERE NOT EXISTS (SELECT FROM contacts AS c WHERE c.id = e.contact_id)),
+		(SELECT count(*) FROM events AS e INNER JOIN contacts AS c ON c.id = e.contact_id WHERE c.phone = 'q')`).Scan(&orphans, &others); err != nil {
+		t.Fatal(err)
+	}
+	if orphans != 0 || others != n {
+		t.Errorf("%d events without a contact; %d of another contact of %d", orphans, others, n)
+	}
+}
+
+func TestInstancesAreErased(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	at := presence.Now().Add(-time.Hour)
+	s.load(t, record("i", "1", "COMPOSING", at)+record("i", "2", "COMPOSING", at)+record("j", "1", "COMPOSING", at))
+	result, err := erasure.Erase(t.Context(), s.pool, erasure.Request{InstanceID: "i", By: "test"})
+	if err != nil || result.Contacts != 2 || result.Events != 2 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	var got instances
+	s.get(t, "/v1/instances", &got)
+	if len(got.Instances) != 1 || got.Instances[0].InstanceID != "j" {
+		t.Errorf("%+v", got)
+	}
+	s.postID(t, body("i", "1", "COMPOSING")) // it may begin again
+}
+
+func TestSubjectReportHasEverything(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	past := presence.Now().Add(-48 * time.Hour)
+	s.load(t, record("i", "5544", "COMPOSING", past)+record("i", "5545", "COMPOSING", past))
+	refused(t, s.post(t, body("i", "5544", "LISTENING")), http.StatusUnprocessableEntity)
+	r, err := erasure.ReportOn(t.Context(), s.pool, "i", "5544", presence.Now())
+	if err != nil || len(r.Events) != 1 || len(r.Spans) != 3 || len(r.Rejected) != 1 || r.Retention != "forever" || r.Origin == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := erasure.ReportOn(t.Context(), s.pool, "i", "nobody", presence.Now()); err == nil {
+		t.Error("there is a report on nobody")
+	}
+}
+
+// Events that wait in a spool while their contact is erased do not come back.
+func TestSpoolDoesNotBringErasedContactsBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	spooled := func(c *app.Config) { c.SpoolDir, c.SpoolBytes = dir, 1<<20 }
+	a, err := app.Start(t.Context(), app.Config{
+		Listen: "127.0.0.1:0", Database: "host=127.0.0.1 port=1 connect_timeout=1", SpoolDir: dir, SpoolBytes: 1 << 20, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, phone := range []string{"p", "q"} {
+		res, err := http.Post("http://"+a.Addr.String()+"/webhooks/zapi", "application/json", strings.NewReader(body("i", phone, "COMPOSING")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", phone, res.Status)
+		}
+	}
+	a.Stop()
+	other := start(t)
+	if _, err := erasure.Erase(t.Context(), other.pool, erasure.Request{InstanceID: "i", Phone: "p", By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, spooled, func(c *app.Config) { c.Database = other.database })
+	count := func(phone string) (n int) {
+		if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM contacts WHERE phone = $1", phone).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	pgtest.Eventually(t, "the spool is drained", func() bool { return count("q") == 1 })
+	if count("p") != 0 {
+		t.Error("the erased contact has come back")
+	}
+}

@@ -1,0 +1,51 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/postgres"
+)
+
+const (
+	pingTimeout  = 2 * time.Second
+	pingInterval = 500 * time.Millisecond
+	newInterval  = 5 * time.Second
+)
+
+// readiness says whether the database accepts events, and new connections that do what maintenance needs. Anybody may ask,
+// so the database is asked only now and then, by one request for all.
+type readiness struct {
+	writer *ingest.Writer
+	pool   *pgxpool.Pool
+
+	mu          sync.Mutex
+	ping, fresh result
+}
+
+type result struct {
+	at  time.Time
+	err error
+}
+
+func (r *readiness) check(ctx context.Context) error {
+	if r.writer.Away() {
+		return errors.New("the database does not accept events")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout) // the result is not for this request alone
+	defer cancel()
+	if time.Since(r.ping.at) > pingInterval {
+		r.ping = result{time.Now(), r.pool.Ping(ctx)}
+	}
+	if r.ping.err == nil && (r.fresh.err != nil || time.Since(r.fresh.at) > newInterval) {
+		r.fresh = result{time.Now(), postgres.CheckNew(ctx, r.pool)}
+	}
+	return errors.Join(r.ping.err, r.fresh.err)
+}

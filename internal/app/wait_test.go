@@ -1,0 +1,113 @@
+package app_test
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
+)
+
+type waited struct {
+	presence.Contact
+	TimedOut bool
+}
+
+// wait calls wait and returns its response.
+func (s *service) wait(t *testing.T, phone, query string) waited {
+	t.Helper()
+	var w waited
+	s.get(t, contactPath("i", phone)+"/wait?"+query, &w)
+	return w
+}
+
+func TestWaitUntilTypingHasStopped(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.postID(t, body("i", "a", "COMPOSING"))
+	done := make(chan waited, 1)
+	go func() { done <- s.wait(t, "a", "settle=1s") }()
+	for _, status := range []string{"PAUSED", "RECORDING", "AVAILABLE"} { // in each pause it goes on before it has settled
+		time.Sleep(300 * time.Millisecond)
+		s.postID(t, body("i", "a", status))
+	}
+	w := <-done
+	if quiet := w.Now.Sub(w.Since); w.TimedOut || w.Status != presence.Available || quiet < time.Second {
+		t.Errorf("%+v, %s after it went quiet", w, quiet)
+	}
+	// Now it has been quiet for long enough.
+	if w := s.wait(t, "a", "settle=1s&timeout=1m"); w.TimedOut {
+		t.Errorf("%+v", w)
+	}
+	// From a message's arrival on, the time starts again.
+	arrived := presence.Now()
+	if w := s.wait(t, "a", "settle=800ms&since="+url.QueryEscape(arrived.Format(time.RFC3339Nano))); w.TimedOut || w.Now.Sub(arrived) < 800*time.Millisecond {
+		t.Errorf("%+v, %s after the message", w, w.Now.Sub(arrived))
+	}
+}
+
+func TestWaitEndsWithTheTimeout(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.postID(t, body("i", "a", "RECORDING"))
+	if w := s.wait(t, "a", "timeout=200ms"); !w.TimedOut || w.Status != presence.Recording {
+		t.Errorf("%+v", w)
+	}
+}
+
+// Typing ends also because nothing renews it.
+func TestWaitUntilTypingRunsOut(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	if err := settings.Set(t.Context(), s.pool, "", "typing_timeout", "1s"); err != nil {
+		t.Fatal(err)
+	}
+	s.postID(t, body("i", "a", "COMPOSING"))
+	if w := s.wait(t, "a", "settle=0s"); w.TimedOut || w.Status != presence.Paused {
+		t.Errorf("%+v", w)
+	}
+}
+
+func TestWaitForAStatus(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.postID(t, body("i", "a", "AVAILABLE"))
+	for until, status := range map[string]string{
+		"typing": "COMPOSING", "recording": "RECORDING", "unavailable": "UNAVAILABLE", "available": "AVAILABLE",
+	} {
+		phone := "of-" + until
+		s.postID(t, body("i", phone, "PAUSED"))
+		before := s.wait(t, phone, "until="+until+"&timeout=10ms")
+		if !before.TimedOut {
+			t.Fatalf("%s: %+v", until, before)
+		}
+		done := make(chan waited, 1)
+		go func() { done <- s.wait(t, phone, "until="+until) }()
+		s.postID(t, body("i", phone, status))
+		if w := <-done; w.TimedOut || w.Status.String() != status {
+			t.Errorf("%s: %+v", until, w)
+		}
+		// Nothing is missed between two calls.
+		s.postID(t, body("i", phone, "PAUSED"))
+		if w := s.wait(t, phone, "until="+until+"&since="+url.QueryEscape(before.Now.Format(time.RFC3339Nano))); w.TimedOut {
+			t.Errorf("%s was missed: %+v", until, w)
+		}
+		if w := s.wait(t, phone, "until="+until+"&timeout=10ms"); !w.TimedOut {
+			t.Errorf("%s is over: %+v", until, w)
+		}
+	}
+}
+
+func TestWaitRefuses(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.postID(t, body("i", "a", "AVAILABLE"))
+	for query, location := range map[string]string{
+		"until=gone": "query.until", "settle=-1s": "query.settle", "settle=1": "query.settle", "timeout=6m": "query.timeout", "since=yesterday": "query.since",
+	} {
+		refusedFor(t, s.do(t, request(t, http.MethodGet, s.url+contactPath("i", "a")+"/wait?"+query, nil)), http.StatusUnprocessableEntity, location)
+	}
+	refused(t, s.do(t, request(t, http.MethodGet, s.url+contactPath("i", "b")+"/wait", nil)), http.StatusNotFound)
+}

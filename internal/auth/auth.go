@@ -1,0 +1,171 @@
+// Package auth decides who may do what: it authorizes each HTTP request, of gateways for package webhook and of readers for
+// package api, by tokens from the database and the environment and by the sessions of browsers. It keeps all of them in memory,
+// so that webhooks are authorized while the database is unavailable, and reads them again twice a second.
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+)
+
+const (
+	refreshInterval    = 500 * time.Millisecond
+	refreshTimeout     = time.Second
+	minRefreshInterval = 50 * time.Millisecond // at least, however many unknown tokens are sent
+	useInterval        = 30 * time.Second      // how often the last use of tokens is written at most
+)
+
+// Cookie is the name of the cookie that holds a browser's session.
+const Cookie = "presencelog_session"
+
+// Config is what an Authenticator needs.
+type Config struct {
+	Pool          *pgxpool.Pool
+	WebhookTokens []string // from the environment; scope Webhook, all instances
+	APITokens     []string // from the environment; scopes Read and Live, all instances
+	// Open lets requests in without a token as long as there are none: for a service that only this machine reaches.
+	Open bool
+	// File is where the webhook tokens are kept, as digests, for a start while the database is unavailable; "" is nowhere.
+	File    string
+	Limits  Limits
+	Proxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are trusted
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// Authenticator authorizes requests. It may be used by many goroutines.
+type Authenticator struct {
+	pool *pgxpool.Pool
+	env  []*Token
+	open bool
+	log  *slog.Logger
+	now  func() time.Time
+
+	known atomic.Pointer[known]
+	uses  sync.Map // of *use by the token's id
+
+	mu        sync.Mutex // held while reading the database
+	attempted time.Time  // when that was last begun; by the monotonic clock, as all times of reading
+
+	webhooks, requests, failures, signIns *limiter
+	proxies                               []netip.Prefix
+
+	sites  *http.CrossOriginProtection
+	file   string
+	inFile []byte
+}
+
+// known is what is known of tokens and sessions. It is never changed, only replaced.
+type known struct {
+	tokens     map[digest]*Token
+	sessions   map[digest]session
+	hooks, api bool      // there are tokens of these kinds, if only expired or revoked ones
+	readAt     time.Time // when the database was last read; zero: never
+}
+
+type session struct {
+	token   digest
+	expires time.Time
+}
+
+// New returns an Authenticator that knows the tokens from the environment. Run makes it know the others.
+func New(c Config) *Authenticator {
+	a := &Authenticator{
+		pool: c.Pool, open: c.Open, log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
+		webhooks: newLimiter(c.Limits.Webhooks), requests: newLimiter(c.Limits.API), failures: newLimiter(c.Limits.Failures),
+		signIns: newLimiter(signInRate), proxies: c.Proxies,
+	}
+	add := func(secrets []string, scopes ...Scope) {
+		for _, s := range secrets {
+			if s != "" {
+				a.env = append(a.env, &Token{Name: "environment", Scopes: scopes, digest: digestOf(s)})
+			}
+		}
+	}
+	add(c.WebhookTokens, Webhook)
+	add(c.APITokens, Read, Live)
+	a.know(a.readFile(), nil, time.Time{})
+	return a
+}
+
+func (a *Authenticator) know(tokens []Token, sessions map[digest]session, at time.Time) {
+	k := &known{tokens: map[digest]*Token{}, sessions: sessions, readAt: at}
+	for i := range tokens {
+		k.add(&tokens[i])
+	}
+	for _, t := range a.env {
+		k.add(t)
+	}
+	a.known.Store(k)
+}
+
+func (k *known) add(t *Token) {
+	hook := slices.Contains(t.Scopes, Webhook)
+	k.hooks, k.api = k.hooks || hook, k.api || !hook
+	if other := k.tokens[t.digest]; other != nil { // one secret for both kinds, from the environment
+		t = &Token{Name: t.Name, Scopes: slices.Concat(other.Scopes, t.Scopes), digest: t.digest}
+	}
+	k.tokens[t.digest] = t
+}
+
+// Run keeps tokens and sessions current until ctx ends.
+func (a *Authenticator) Run(ctx context.Context) {
+	refresh, uses := time.NewTicker(refreshInterval), time.NewTicker(useInterval)
+	defer refresh.Stop()
+	defer uses.Stop()
+	for {
+		select {
+		case <-refresh.C:
+			_ = a.refresh(ctx, time.Now()) // while the database is unavailable, what is known stays
+		case <-uses.C:
+			a.WriteUses(ctx)
+		case <-ctx.Done():
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+			defer cancel()
+			a.WriteUses(end)
+			return
+		}
+	}
+}
+
+// Refresh reads tokens and sessions from the database.
+func (a *Authenticator) Refresh(ctx context.Context) error { return a.refresh(ctx, time.Now()) }
+
+// refresh reads tokens and sessions unless that was begun since a time. So of many that wait, one reads for all.
+func (a *Authenticator) refresh(ctx context.Context, since time.Time) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.attempted.After(since) {
+		return nil
+	}
+	time.Sleep(minRefreshInterval - time.Since(a.attempted))
+	begun := time.Now()
+	a.attempted = begun
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	tokens, err := List(ctx, a.pool)
+	if err != nil {
+		return err
+	}
+	rows, err := db.New(a.pool).ListSessions(ctx)
+	if err != nil {
+		return err
+	}
+	sessions := make(map[digest]session, len(rows))
+	for _, r := range rows {
+		sessions[digest(r.Digest)] = session{digest(r.TokenDigest), r.ExpiresAt.Time}
+	}
+	a.know(tokens, sessions, begun)
+	a.writeFile(tokens)
+	return nil
+}

@@ -1,0 +1,79 @@
+package auth
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// The webhook tokens are also kept in a file, so that a service that starts while the database is unavailable still knows its
+// gateways. It holds digests, of which no secret can be made again.
+
+type fileToken struct {
+	ID        int32      `json:"id"`
+	Name      string     `json:"name"`
+	Digest    []byte     `json:"digest"`
+	Instances []string   `json:"instances"`
+	ExpiresAt *time.Time `json:"expiresAt"`
+	RevokedAt *time.Time `json:"revokedAt"`
+}
+
+func (a *Authenticator) readFile() []Token {
+	if a.file == "" {
+		return nil
+	}
+	content, err := os.ReadFile(a.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var stored []fileToken
+	if err == nil {
+		err = json.Unmarshal(content, &stored)
+	}
+	if err != nil {
+		a.log.Warn("reading the webhook tokens known before", "file", a.file, "error", err)
+	}
+	var tokens []Token
+	for _, t := range stored {
+		if len(t.Digest) == len(digest{}) {
+			tokens = append(tokens, Token{
+				ID: t.ID, Name: t.Name, Scopes: []Scope{Webhook}, Instances: t.Instances, ExpiresAt: t.ExpiresAt, RevokedAt: t.RevokedAt,
+				digest: digest(t.Digest),
+			})
+		}
+	}
+	a.inFile = content
+	return tokens
+}
+
+// writeFile writes the file if the tokens have changed.
+func (a *Authenticator) writeFile(tokens []Token) {
+	if a.file == "" {
+		return
+	}
+	stored := []fileToken{}
+	for _, t := range tokens {
+		if slices.Contains(t.Scopes, Webhook) {
+			stored = append(stored, fileToken{t.ID, t.Name, t.digest[:], t.Instances, t.ExpiresAt, t.RevokedAt})
+		}
+	}
+	content, err := json.Marshal(stored)
+	if err != nil || string(content) == string(a.inFile) || len(stored) == 0 && a.inFile == nil {
+		return
+	}
+	err = os.MkdirAll(filepath.Dir(a.file), 0o700)
+	if err == nil {
+		err = os.WriteFile(a.file+".new", content, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(a.file+".new", a.file)
+	}
+	if err != nil {
+		a.log.Warn("keeping the webhook tokens for a start without the database", "file", a.file, "error", err)
+	}
+	a.inFile = content // also after an error, which is not logged twice a second
+}

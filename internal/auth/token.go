@@ -1,0 +1,128 @@
+package auth
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash/crc32"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Scope is what a token permits.
+type Scope string
+
+// The scopes. Admin includes Read, Live and Erase. Webhook stands alone: its tokens are written into URLs and the
+// settings of gateways, and must open nothing else.
+const (
+	Read    Scope = "read"    // reading the history
+	Live    Scope = "live"    // the live feed
+	Webhook Scope = "webhook" // sending events
+	Erase   Scope = "erase"   // deleting contacts
+	Admin   Scope = "admin"   // administration
+)
+
+// Scopes are all scopes.
+func Scopes() []Scope { return []Scope{Read, Live, Webhook, Erase, Admin} }
+
+const (
+	prefix       = "plog_"
+	randomDigits = 30
+	checkDigits  = 6
+	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// Pattern is the regular expression that secret scanners can look for.
+const Pattern = `plog_[aelrsw]_[0-9A-Za-z]{36}`
+
+// letter is that of the most powerful scope.
+func letter(scopes []Scope) string {
+	for _, s := range []Scope{Admin, Erase, Read, Live} {
+		if slices.Contains(scopes, s) {
+			return string(s[0])
+		}
+	}
+	return "w"
+}
+
+// newSecret makes a secret: plog_, a letter for its kind (s for a session), _, 30 random base62 characters and 6 of the
+// CRC-32 of all that, by which a scanner tells a real token from an accident.
+func newSecret(letter string) string {
+	var b strings.Builder
+	b.WriteString(prefix + letter + "_")
+	for range randomDigits {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(base62))))
+		if err != nil {
+			panic(err) // crypto/rand does not fail
+		}
+		b.WriteByte(base62[n.Int64()])
+	}
+	return b.String() + checksum(b.String())
+}
+
+func checksum(s string) string {
+	n := crc32.ChecksumIEEE([]byte(s))
+	var digits [checkDigits]byte
+	for i := range digits {
+		digits[checkDigits-1-i] = base62[n%62]
+		n /= 62
+	}
+	return string(digits[:])
+}
+
+// wellFormed says whether newSecret can have made a secret.
+func wellFormed(secret string) bool {
+	const length = len(prefix) + len("r_") + randomDigits + checkDigits
+	if len(secret) != length || !strings.HasPrefix(secret, prefix) {
+		return false
+	}
+	body := secret[:length-checkDigits]
+	return secret[length-checkDigits:] == checksum(body)
+}
+
+type digest [sha256.Size]byte
+
+func digestOf(secret string) digest { return sha256.Sum256([]byte(secret)) }
+
+// checkScopes returns an error unless a token may have all of these scopes.
+func checkScopes(scopes []Scope) error {
+	if len(scopes) == 0 {
+		return fmt.Errorf("a token needs a scope")
+	}
+	for _, s := range scopes {
+		if !slices.Contains(Scopes(), s) {
+			return fmt.Errorf("%q is not a scope", s)
+		}
+	}
+	if len(scopes) > 1 && slices.Contains(scopes, Webhook) {
+		return fmt.Errorf("scope webhook cannot be combined with others: its token is written into URLs")
+	}
+	return nil
+}
+
+// Token describes a token. Its secret is not stored.
+type Token struct {
+	ID           int32      `json:"-"`
+	Name         string     `json:"name"`
+	Scopes       []Scope    `json:"scopes"`
+	Instances    []string   `json:"instances"` // nil: all
+	CreatedAt    time.Time  `json:"createdAt"`
+	ExpiresAt    *time.Time `json:"expiresAt"`
+	RevokedAt    *time.Time `json:"revokedAt"`
+	LastUsedAt   *time.Time `json:"lastUsedAt"`
+	LastUsedFrom *string    `json:"lastUsedFrom"`
+
+	digest digest
+}
+
+// permits says whether the token's scopes include one.
+func (t *Token) permits(scope Scope) bool {
+	return slices.Contains(t.Scopes, scope) || scope != Webhook && slices.Contains(t.Scopes, Admin)
+}
+
+// Active says whether the token is neither revoked nor expired.
+func (t *Token) Active(now time.Time) bool {
+	return t.RevokedAt == nil && (t.ExpiresAt == nil || now.Before(*t.ExpiresAt))
+}

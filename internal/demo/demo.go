@@ -1,0 +1,84 @@
+// Package demo is behind serve --demo: it fills a database with synthetic history and sends synthetic live traffic to a
+// service, so that the page has something to show.
+package demo
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/archive"
+	"github.com/presencelog/presencelog/internal/gateway"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/simulate"
+)
+
+const (
+	seed     = 1
+	contacts = 160
+	days     = 30
+	busier   = 3                // times as many events as such contacts make on average, so that there is something to see of each
+	lead     = 20 * time.Minute // of the live traffic, so that somebody is here from the start
+	rate     = 1.5              // live events per second
+	workers  = 4
+)
+
+func traffic() (simulate.Config, error) {
+	home, err := time.LoadLocation("America/Sao_Paulo")
+	return simulate.Config{Seed: seed, Contacts: contacts, Instances: simulate.InstanceIDs(seed, 2), Location: home}, err
+}
+
+// Fill brings the schema up to date and stores the days before now. Play goes on from there.
+func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	if err := postgres.Up(ctx, pool); err != nil {
+		return err
+	}
+	t, err := traffic()
+	if err != nil {
+		return err
+	}
+	from, until := now.AddDate(0, 0, -days), now.Add(-lead)
+	events, err := t.History(from, until, busier*t.NaturalEvents(from, until))
+	if err != nil {
+		return err
+	}
+	lines, out := io.Pipe()
+	live, err := t.Live(now.Add(-lead), rate)
+	if err != nil {
+		return err
+	}
+	go func() {
+		var line []byte
+		write := func(e presence.Event) bool {
+			line = gateway.AppendRecord(line[:0], e)
+			_, err := out.Write(line)
+			return err == nil // else the import has ended, and says why
+		}
+		events(write)
+		live(func(e presence.Event) bool { return e.ReceivedAt.Before(now) && write(e) })
+		out.Close()
+	}()
+	defer lines.Close()
+	_, err = archive.Import(ctx, pool, lines, func(int64, error) {}, nil)
+	return err
+}
+
+// Play sends the traffic after now, which is Fill's, to a receiver until ctx is done.
+func Play(ctx context.Context, url, token string, now time.Time) error {
+	t, err := traffic()
+	if err != nil {
+		return err
+	}
+	live, err := t.Live(now.Add(-lead), rate)
+	if err != nil {
+		return err
+	}
+	events := func(yield func(presence.Event) bool) {
+		live(func(e presence.Event) bool { return e.ReceivedAt.Before(now) || yield(e) })
+	}
+	_, err = simulate.Play(ctx, simulate.NewClient(workers), url, token, events, workers, func() {})
+	return err
+}

@@ -1,0 +1,186 @@
+package erasure
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/intervals"
+)
+
+// Request says what to erase.
+type Request struct {
+	InstanceID string
+	Phone      string // "" is the whole instance
+	Block      bool   // and never collect it again
+	By         string // the caller, for the audit
+}
+
+// Result is how much was deleted.
+type Result struct {
+	Contacts int   `json:"contacts" doc:"Contacts that were deleted"`
+	Events   int64 `json:"events" doc:"Events that were deleted"`
+	Rejected int   `json:"rejected" doc:"Rejected payloads that named it, and were deleted"`
+}
+
+const (
+	rejectedPage  = 100
+	writerTimeout = 30 * time.Second
+)
+
+// passes are made until one finds nothing: events that were under way may bring a contact back.
+const passes = 3
+
+// Erase deletes every trace: events, intervals, states, messages to hooks, rejected payloads and the contact itself. It
+// may be called again, also for what is not there, and then only blocks. It is complete once it returns without an error.
+func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, err error) {
+	q := db.New(pool)
+	key, err := q.ErasureKey(ctx)
+	if err != nil {
+		return result, err
+	}
+	var erased []int32
+	for pass := range passes {
+		found, events, err := r.delete(ctx, pool, key, pass == 0)
+		if err != nil {
+			return result, fmt.Errorf("erasing: %w", err)
+		}
+		erased = append(erased, found...)
+		result.Events += events
+		if pass == 0 {
+			result.Contacts = len(found)
+		} else if len(found) == 0 {
+			break
+		}
+		// Receivers may have looked up the contacts' ids before, and write by them what nobody can find.
+		if err := q.ForgetContactIDs(ctx); err != nil {
+			return result, err
+		}
+		if err := intervals.AwaitWriters(ctx, q, writerTimeout); err != nil {
+			return result, fmt.Errorf("%w; erase again", err)
+		}
+		if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			q := db.New(tx)
+			if _, err := q.RefreshLock(ctx); err != nil {
+				return err
+			}
+			_, err := deleteHistory(ctx, q, erased)
+			return err
+		}); err != nil {
+			return result, err
+		}
+	}
+	name := r.Phone
+	if name == "" {
+		name = r.InstanceID
+	}
+	for r, err := range rejectedAbout(ctx, q, name) {
+		if err != nil {
+			return result, err
+		}
+		if _, err := q.DropRejected(ctx, r.ID); err != nil {
+			return result, err
+		}
+		result.Rejected++
+	}
+	return result, q.ForgetValues(ctx)
+}
+
+// delete deletes what is found by the subject's name, in one transaction.
+func (r Request) delete(ctx context.Context, pool *pgxpool.Pool, key []byte, audit bool) (ids []int32, events int64, err error) {
+	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
+		q := db.New(tx)
+		if _, err := q.RefreshLock(ctx); err != nil { // intervals are not computed meanwhile
+			return err
+		}
+		if ids, err = q.ContactsToErase(ctx, db.ContactsToEraseParams{Instance: r.InstanceID, Phone: r.Phone}); err != nil {
+			return err
+		}
+		if events, err = deleteHistory(ctx, q, ids); err != nil {
+			return err
+		}
+		if err := q.EraseContacts(ctx, ids); err != nil {
+			return err
+		}
+		if r.Phone == "" {
+			if err := q.EraseInstance(ctx, r.InstanceID); err != nil {
+				return err
+			}
+		}
+		if err := q.EraseHookDeliveries(ctx, db.EraseHookDeliveriesParams{Instance: r.InstanceID, Phone: r.Phone}); err != nil {
+			return err
+		}
+		if !audit {
+			return nil
+		}
+		s := subjectOf(key, r.InstanceID, r.Phone)
+		return q.AddErasure(ctx, db.AddErasureParams{
+			Instance: r.InstanceID, Subject: s[:], WholeInstance: r.Phone == "", Blocked: r.Block, ErasedBy: r.By, Events: events,
+		})
+	})
+	return ids, events, err
+}
+
+func deleteHistory(ctx context.Context, q *db.Queries, ids []int32) (events int64, err error) {
+	if events, err = q.EraseEvents(ctx, ids); err != nil {
+		return 0, err
+	}
+	if err := q.EraseIntervals(ctx, ids); err != nil {
+		return 0, err
+	}
+	if err := q.EraseEmptySums(ctx); err != nil {
+		return 0, err
+	}
+	return events, q.EraseContactStates(ctx, ids)
+}
+
+// rejectedAbout yields the rejected payloads that name the subject: they may be anything, so they are searched as bytes.
+func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db.ListRejectedBodiesRow, error] {
+	return func(yield func(db.ListRejectedBodiesRow, error) bool) {
+		after := pgtype.UUID{Valid: true}
+		for {
+			rows, err := q.ListRejectedBodies(ctx, db.ListRejectedBodiesParams{AfterID: after, MaxRows: rejectedPage})
+			if err != nil {
+				yield(db.ListRejectedBodiesRow{}, err)
+			}
+			if err != nil || len(rows) == 0 {
+				return
+			}
+			for _, r := range rows {
+				after = r.ID
+				if (containsWord(r.Body, name) || containsWord([]byte(r.Reason), name)) && !yield(r, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// containsWord says whether a text has a word, and not only as a part of a longer one: 55 is not in 5544.
+func containsWord(text []byte, word string) bool {
+	for {
+		i := bytes.Index(text, []byte(word))
+		if i < 0 || word == "" {
+			return false
+		}
+		before, _ := utf8.DecodeLastRune(text[:i])
+		text = text[i+len(word):]
+		after, _ := utf8.DecodeRune(text)
+		if !partOfWord(before) && !partOfWord(after) {
+			return true
+		}
+	}
+}
+
+func partOfWord(r rune) bool {
+	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}

@@ -1,0 +1,127 @@
+// Package erasure deletes every trace of a contact or an instance, and sees to it that none comes back: by the spool, by an
+// import, or, for those that are blocked, by new events.
+package erasure
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+const (
+	refreshInterval = 500 * time.Millisecond
+	refreshTimeout  = 2 * time.Second
+)
+
+type subject [sha256.Size]byte
+
+// subjectOf returns the keyed hash of a contact, or for an empty phone of an instance.
+func subjectOf(key []byte, instanceID, phone string) (s subject) {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(instanceID))
+	if phone != "" {
+		h.Write([]byte{0}) // which neither has
+		h.Write([]byte(phone))
+	}
+	h.Sum(s[:0])
+	return s
+}
+
+// List knows what was erased. It may be used by many goroutines.
+type List struct {
+	conn  db.DBTX
+	known atomic.Pointer[known]
+}
+
+type known struct {
+	key     []byte
+	entries map[subject]entry
+}
+
+type entry struct {
+	blocked bool
+	before  time.Time
+}
+
+// NewList returns a List that knows nothing until it is refreshed.
+func NewList(conn db.DBTX) *List {
+	l := &List{conn: conn}
+	l.known.Store(&known{})
+	return l
+}
+
+// Refresh reads from the database what was erased.
+func (l *List) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout) // a database may accept connections and not respond
+	defer cancel()
+	q := db.New(l.conn)
+	key, err := q.ErasureKey(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := q.ListErasures(ctx)
+	if err != nil {
+		return err
+	}
+	k := &known{key: key, entries: make(map[subject]entry, len(rows))}
+	for _, r := range rows {
+		s := subject(r.Subject)
+		e := k.entries[s]
+		e.blocked = e.blocked || r.Blocked
+		if r.ErasedAt.Time.After(e.before) {
+			e.before = r.ErasedAt.Time
+		}
+		k.entries[s] = e
+	}
+	l.known.Store(k)
+	return nil
+}
+
+// Run keeps the list current until ctx ends, and calls changed when something was erased.
+func (l *List) Run(ctx context.Context, changed func()) {
+	var before map[subject]entry
+	ticks := time.NewTicker(refreshInterval)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ticks.C:
+			_ = l.Refresh(ctx) // while the database is away, nothing can be erased
+			if now := l.known.Load().entries; !maps.Equal(before, now) {
+				before = now
+				changed()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Erased says that an event must not be stored: its contact or instance is blocked, or was erased after the event.
+func (l *List) Erased(e *presence.Event) bool {
+	k := l.known.Load()
+	if len(k.entries) == 0 {
+		return false
+	}
+	for _, phone := range [...]string{e.Phone, ""} {
+		if entry, ok := k.entries[subjectOf(k.key, e.InstanceID, phone)]; ok && (entry.blocked || !e.ReceivedAt.After(entry.before)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Keep returns the events that may be stored, by what the database says now: events that waited somewhere, as in the spool,
+// may be of contacts that were erased meanwhile.
+func (l *List) Keep(ctx context.Context, events []presence.Event) ([]presence.Event, error) {
+	if err := l.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(events, func(e presence.Event) bool { return l.Erased(&e) }), nil
+}

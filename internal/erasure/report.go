@@ -1,0 +1,78 @@
+package erasure
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
+)
+
+// Report is everything that is stored about one contact, to hand to the person (GDPR art. 15, LGPD art. 18 and 19).
+type Report struct {
+	InstanceID string          `json:"instanceId"`
+	Phone      string          `json:"phone"`
+	ReportedAt time.Time       `json:"reportedAt"`
+	Origin     string          `json:"origin"`
+	Purpose    string          `json:"purpose"`
+	Retention  string          `json:"retention"`
+	Events     []reportedEvent `json:"events"`
+	Spans      []presence.Span `json:"spans"`    // what follows from the events
+	Rejected   []reportedBody  `json:"rejected"` // payloads that name the contact and were not accepted
+}
+
+type reportedEvent struct {
+	ReceivedAt time.Time       `json:"receivedAt"`
+	Status     presence.Status `json:"status"`
+	LastSeen   *int64          `json:"lastSeen"`
+	Extra      json.RawMessage `json:"extra"`
+}
+
+type reportedBody struct {
+	Reason string `json:"reason"`
+	Body   string `json:"body"`
+}
+
+// ReportOn collects the report, without its purpose. The error is a *history.NotFoundError if there is no such contact.
+func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string, now time.Time) (Report, error) {
+	r := Report{
+		InstanceID: instanceID, Phone: phone, ReportedAt: now, Events: []reportedEvent{}, Spans: []presence.Span{}, Rejected: []reportedBody{},
+		Origin: "presence callbacks that the messaging gateway of the instance sent: the contact's app reports to it when the contact " +
+			"is in the chat, types or records",
+	}
+	s, err := settings.Read(ctx, pool)
+	if err != nil {
+		return r, err
+	}
+	r.Retention = settings.ShowKept(s.InForce(instanceID, "retention"))
+	reader := history.NewReader(pool, func() time.Time { return now })
+	whole := history.Range{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	var after *history.EventKey
+	for more := true; more; {
+		var events []presence.Event
+		if events, more, err = reader.Events(ctx, instanceID, phone, whole, after, false, 1000); err != nil {
+			return r, err
+		}
+		for _, e := range events {
+			r.Events = append(r.Events, reportedEvent{e.ReceivedAt, e.Status, e.LastSeen, e.Extra})
+			after = &history.EventKey{ReceivedAt: e.ReceivedAt, Seq: e.Seq}
+		}
+	}
+	if len(r.Events) > 0 {
+		if r.Spans, err = reader.Timeline(ctx, instanceID, phone, whole, time.Time{}, 2*len(r.Events)+3); err != nil {
+			return r, err
+		}
+	}
+	for row, err := range rejectedAbout(ctx, db.New(pool), phone) {
+		if err != nil {
+			return r, err
+		}
+		r.Rejected = append(r.Rejected, reportedBody{row.Reason, string(row.Body)})
+	}
+	return r, nil
+}

@@ -1,0 +1,247 @@
+package history_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// world is some contacts of one instance, what was sent of them so far, and what follows from it by the model.
+type world struct {
+	pool     *pgxpool.Pool
+	rng      *rand.Rand
+	timeouts presence.Timeouts
+	arrived  map[string][]presence.Event // by phone, in the order of arrival
+	coming   []presence.Event
+	now      time.Time
+}
+
+// TestQueriesMatchModel lets histories arrive in any order while intervals are refreshed, timeouts change and time passes,
+// and compares all queries that read intervals with the model.
+func TestQueriesMatchModel(t *testing.T) {
+	t.Parallel()
+	first := pgtest.Seed(t)
+	for n := range uint64(12) {
+		seed := first + n
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			w := &world{
+				pool: pgtest.New(t), rng: rand.New(rand.NewPCG(seed, 0)), arrived: map[string][]presence.Event{},
+				timeouts: presence.Timeouts{Typing: 25 * time.Second, Recording: 25 * time.Second, Presence: 5 * time.Minute},
+				now:      at("2026-03-10T12:00:00Z"),
+			}
+			for i := range 12 {
+				w.coming = append(w.coming, w.history(fmt.Sprintf("5544%02d", i))...)
+			}
+			w.rng.Shuffle(len(w.coming), func(a, b int) { w.coming[a], w.coming[b] = w.coming[b], w.coming[a] })
+			for len(w.coming) > 0 && !t.Failed() {
+				n := 1
+				if w.rng.IntN(3) > 0 {
+					n = min(1+w.rng.IntN(40), len(w.coming))
+				}
+				some := w.coming[:n]
+				w.coming = w.coming[n:]
+				w.receive(t, some)
+				for range w.rng.IntN(3) {
+					w.happen(t)
+				}
+				if w.rng.IntN(3) == 0 {
+					w.compare(t)
+				}
+			}
+			w.compare(t)
+			w.refresh(t, w.now)
+			w.compare(t)
+			w.now = w.now.Add(48 * time.Hour) // so that all has ended
+			w.refresh(t, w.now)
+			w.compare(t)
+			w.compareStored(t)
+			if err := w.rebuild(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			w.compare(t)
+			w.compareStored(t)
+		})
+	}
+}
+
+// history generates what one contact does in the days before now: now and then something for a while.
+func (w *world) history(phone string) (events []presence.Event) {
+	moment := w.now.Add(-time.Duration(w.rng.Int64N(int64(72 * time.Hour)))).Truncate(time.Microsecond)
+	for range 5 + w.rng.IntN(40) {
+		events = append(events, presence.Event{
+			InstanceID: "i", Phone: phone, Status: presence.Statuses()[w.rng.IntN(5)], ReceivedAt: moment,
+		})
+		if w.rng.IntN(5) == 0 { // what begins now runs out at the end of a slot, unless there comes something at that moment
+			end := moment.Truncate(15 * time.Minute).Add(15 * time.Minute)
+			running := []presence.Status{presence.Composing, presence.Recording}[w.rng.IntN(2)]
+			events = append(events,
+				presence.Event{InstanceID: "i", Phone: phone, Status: running, ReceivedAt: end.Add(-25 * time.Second)},
+				presence.Event{InstanceID: "i", Phone: phone, Status: running, ReceivedAt: end})
+			moment = end
+		}
+		step := []time.Duration{
+			0, time.Microsecond, 25 * time.Second, 5 * time.Minute, 15 * time.Minute, 325 * time.Second,
+			moment.Truncate(15 * time.Minute).Add(15 * time.Minute).Sub(moment), // to the end of the slot
+		}[w.rng.IntN(7)]
+		switch w.rng.IntN(4) {
+		case 0:
+			step = time.Duration(w.rng.Int64N(int64(10*time.Minute))) / 1000 * 1000
+		case 1:
+			step = time.Duration(w.rng.Int64N(int64(6*time.Hour))) / 1000 * 1000
+		}
+		if moment = moment.Add(step); moment.After(w.now.Add(-15 * time.Minute)) {
+			break
+		}
+	}
+	for range w.rng.IntN(3) { // of what has not ended
+		moment = w.now.Add(-time.Duration(w.rng.Int64N(int64(time.Minute))) / 1000 * 1000)
+		events = append(events, presence.Event{InstanceID: "i", Phone: phone, Status: presence.Statuses()[w.rng.IntN(5)], ReceivedAt: moment})
+	}
+	return events
+}
+
+// receive stores events in one of the ways there are.
+func (w *world) receive(t *testing.T, events []presence.Event) {
+	t.Helper()
+	isStored := func(e presence.Event) bool { // as an import sees it
+		return slices.ContainsFunc(w.arrived[e.Phone], func(a presence.Event) bool {
+			return a.ReceivedAt.Equal(e.ReceivedAt) && a.Status == e.Status
+		})
+	}
+	imported := w.rng.IntN(3) == 0 && !slices.ContainsFunc(events, isStored)
+	for i := range events {
+		events[i].Seq = int16(len(w.arrived[events[i].Phone])) // its place in the order of arrival
+		w.arrived[events[i].Phone] = append(w.arrived[events[i].Phone], events[i])
+	}
+	if imported {
+		n, err := ingest.NewStore(w.pool).Merge(t.Context(), slices.Clone(events))
+		if n != int64(len(events)) || err != nil {
+			t.Fatal(n, err)
+		}
+	} else if err := ingest.NewStore(w.pool).Write(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	if w.rng.IntN(4) == 0 { // a second try and an import of what is there
+		if !imported {
+			if err := ingest.NewStore(w.pool).Write(t.Context(), events); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := ingest.NewStore(w.pool).Merge(t.Context(), slices.Clone(events)); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+}
+
+// happen lets something happen to the intervals, or time pass.
+func (w *world) happen(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	var err error
+	// A moment of the past, perhaps that of an event that is still to come.
+	until := w.now.Add(-time.Duration(w.rng.Int64N(int64(72*time.Hour))) / 1000 * 1000)
+	if w.rng.IntN(2) == 0 && len(w.coming) > 0 {
+		until = w.coming[w.rng.IntN(len(w.coming))].ReceivedAt
+	}
+	switch w.rng.IntN(7) {
+	case 0:
+		w.refresh(t, w.now)
+	case 1:
+		w.refresh(t, until)
+	case 2: // a refresh that has not got further than this
+		_, err = w.pool.Exec(ctx, "UPDATE interval_progress SET cutoff = greatest(cutoff, $1)", until)
+	case 5:
+		_, err = w.pool.Exec(ctx, "SELECT refresh_intervals($1) FROM interval_progress WHERE watermark < $1 AND cutoff >= $1", until)
+	case 6:
+		_, err = w.pool.Exec(ctx, "SELECT refresh_late_intervals(least($1, watermark)) FROM interval_progress", until)
+	case 3:
+		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(10*time.Minute))) / 1000 * 1000)
+	case 4:
+		if w.rng.IntN(4) == 0 {
+			w.timeouts.Presence = []time.Duration{10 * time.Second, 5 * time.Minute, 40 * time.Minute}[w.rng.IntN(3)]
+			w.timeouts.Typing = []time.Duration{3 * time.Second, 25 * time.Second, 20 * time.Minute}[w.rng.IntN(3)]
+			err = w.setTimeouts(ctx)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *world) setTimeouts(ctx context.Context) error {
+	_, err := w.pool.Exec(ctx, "UPDATE settings SET typing_timeout = $1, presence_timeout = $2", w.timeouts.Typing, w.timeouts.Presence)
+	if err == nil {
+		err = w.rebuild(ctx, []int32{})
+	}
+	return err
+}
+
+// rebuild rebuilds the intervals of all instances, or with an empty list, of those whose timeouts changed: all there are.
+func (w *world) rebuild(ctx context.Context, instances []int32) error {
+	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
+		if instances != nil {
+			rows, err := tx.Query(ctx, "SELECT id FROM instances")
+			if err != nil {
+				return err
+			}
+			if instances, err = pgx.CollectRows(rows, pgx.RowTo[int32]); err != nil {
+				return err
+			}
+		}
+		return intervals.Rebuild(ctx, tx, instances, nil)
+	})
+}
+
+// refresh does what serve does at a moment.
+func (w *world) refresh(t *testing.T, moment time.Time) {
+	t.Helper()
+	if err := intervals.Refresh(t.Context(), w.pool, func() time.Time { return moment.Add(intervals.Lag) }, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An event at the very moment of running out wins, also where that moment is the watermark.
+func TestEventAtWatermarkIsLate(t *testing.T) {
+	t.Parallel()
+	pool, now := pgtest.New(t), at("2026-03-10T12:00:00Z").Add(intervals.Lag)
+	write := func(moment string) {
+		t.Helper()
+		e := presence.Event{InstanceID: "i", Phone: "p", Status: presence.Composing, ReceivedAt: at(moment)}
+		if err := ingest.NewStore(pool).Write(t.Context(), []presence.Event{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	typing := func() presence.Durations {
+		t.Helper()
+		if err := intervals.Refresh(t.Context(), pool, func() time.Time { return now }, 0); err != nil {
+			t.Fatal(err)
+		}
+		d, err := history.NewReader(pool, func() time.Time { return now }).Durations(t.Context(), "i", "",
+			history.Calendar{Range: history.Range{From: at("2026-03-10T11:00:00Z"), To: now}, Bucket: history.NoBucket, Zone: time.UTC})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Total.Typing
+	}
+	write("2026-03-10T11:59:35Z")
+	if d := typing(); d.Count != 1 || d.Seconds != 25 {
+		t.Errorf("until nothing else comes: %s", show(d))
+	}
+	write("2026-03-10T12:00:00Z")
+	if d := typing(); d.Count != 1 || d.Seconds != (25*time.Second+intervals.Lag).Seconds() {
+		t.Errorf("renewed at the end: %s", show(d))
+	}
+}

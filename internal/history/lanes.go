@@ -1,0 +1,126 @@
+package history
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// Lanes is a contact's timeline as a picture has it: visits, typing and recording in lanes of their own.
+type Lanes struct {
+	From    time.Time  `json:"from"`
+	To      time.Time  `json:"to"`
+	Spans   []LaneSpan `json:"spans" doc:"What overlaps the range, whole, oldest first; empty where there are columns instead"`
+	Columns *Columns   `json:"columns,omitempty" doc:"Shares of time, only where the spans are more than a picture can show"`
+	Unknown []Gap      `json:"unknown" doc:"The parts of the range, up to now, of which nothing is known"`
+}
+
+// LaneSpan is a visit or a span of typing or recording. It is confirmed from its start until ConfirmedUntil.
+type LaneSpan struct {
+	Measure        presence.Measure `json:"measure" enum:"inChat,typing,recording"`
+	Start          time.Time        `json:"start"`
+	End            *time.Time       `json:"end" doc:"Null while it runs"`
+	ConfirmedUntil time.Time        `json:"confirmedUntil"`
+	Events         int64            `json:"events"`
+	EndedBy        presence.EndedBy `json:"endedBy" enum:"event,timeout,message,gap,open"`
+}
+
+// Gap is an interval of time.
+type Gap struct {
+	Start time.Time `json:"start"`
+	End   time.Time `json:"end"`
+}
+
+// Columns cuts a range into equal parts.
+type Columns struct {
+	InChat    Shares `json:"inChat"`
+	Typing    Shares `json:"typing"`
+	Recording Shares `json:"recording"`
+}
+
+// Shares is, for each part, how much of it is taken, and how much of it is so for certain, from 0 to 1.
+type Shares struct {
+	Shares          []float64 `json:"shares"`
+	ConfirmedShares []float64 `json:"confirmedShares"`
+}
+
+// maxLaneSpans is how many spans a picture gets; where there are more, it gets columns.
+const maxLaneSpans = 2000
+
+// Lanes returns what a picture of the range shows, which is so many columns wide.
+func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, columns int) (Lanes, error) {
+	now := r.now()
+	out := Lanes{From: in.From, To: in.To, Spans: []LaneSpan{}, Unknown: []Gap{}}
+	id, err := r.contact(ctx, instanceID, phone)
+	if err != nil {
+		return out, err
+	}
+	contact, err := r.Contact(ctx, instanceID, phone)
+	if err != nil {
+		return out, err
+	}
+	rows, err := r.q.Lanes(ctx, db.LanesParams{
+		ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Now: db.Time(now),
+	})
+	if err != nil {
+		return out, err
+	}
+	lanes := make([]LaneSpan, len(rows))
+	for i, row := range rows {
+		lanes[i] = LaneSpan{
+			Measure: presence.Measure(row.Measure), Start: row.StartedAt.Time.UTC(), End: db.TimeOrNil(row.EndedAt),
+			ConfirmedUntil: row.ConfirmedUntil.Time.UTC(), Events: row.Events, EndedBy: presence.EndedBy(row.EndedBy),
+		}
+	}
+	// Retention may have left intervals that are older than the first event.
+	known := contact.FirstEventAt
+	if len(lanes) > 0 {
+		known = earlier(known, lanes[0].Start)
+	}
+	if until := earlier(earlier(known, in.To), now); in.From.Before(until) {
+		out.Unknown = append(out.Unknown, Gap{in.From, until})
+	}
+	if len(lanes) <= maxLaneSpans {
+		out.Spans = lanes
+		return out, nil
+	}
+	out.Columns = columnsOf(lanes, in, columns, now)
+	return out, nil
+}
+
+// columnsOf sums up spans by equal parts of the range.
+func columnsOf(lanes []LaneSpan, in Range, n int, now time.Time) *Columns {
+	out := new(Columns)
+	shares := map[presence.Measure]*Shares{
+		presence.MeasureInChat: &out.InChat, presence.MeasureTyping: &out.Typing, presence.MeasureRecording: &out.Recording,
+	}
+	for _, s := range shares {
+		s.Shares, s.ConfirmedShares = make([]float64, n), make([]float64, n)
+	}
+	width := in.To.Sub(in.From).Seconds() / float64(n)
+	for _, lane := range lanes {
+		end := now
+		if lane.End != nil {
+			end = *lane.End
+		}
+		s := shares[lane.Measure]
+		addTo(s.Shares, lane.Start.Sub(in.From).Seconds()/width, end.Sub(in.From).Seconds()/width)
+		addTo(s.ConfirmedShares, lane.Start.Sub(in.From).Seconds()/width, lane.ConfirmedUntil.Sub(in.From).Seconds()/width)
+	}
+	return out
+}
+
+// addTo adds [from, to), in columns, to what each column has.
+func addTo(columns []float64, from, to float64) {
+	from, to = max(0, from), min(float64(len(columns)), to)
+	for i := int(from); float64(i) < to; i++ {
+		columns[i] = min(1, columns[i]+min(to, float64(i+1))-max(from, float64(i)))
+	}
+}
+
+func earlier(a, b time.Time) time.Time { return slices.MinFunc([]time.Time{a, b}, time.Time.Compare) }
+
+func later(a, b time.Time) time.Time { return slices.MaxFunc([]time.Time{a, b}, time.Time.Compare) }

@@ -1,0 +1,158 @@
+package history
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// NowContact is one contact of any instance and what it does now.
+type NowContact struct {
+	InstanceID  string          `json:"instanceId"`
+	Phone       string          `json:"phone"`
+	Status      presence.Status `json:"status"`
+	Since       time.Time       `json:"since" doc:"When the status began"`
+	LastEventAt time.Time       `json:"lastEventAt"`
+}
+
+// NowSort is an order of contacts.
+type NowSort string
+
+const (
+	ByActivity NowSort = "activity" // typing, recording, in the chat, away; the latest change first
+	BySince    NowSort = "since"    // the latest change first
+	ByRecent   NowSort = "recent"   // the latest event first
+	ByPhone    NowSort = "phone"
+)
+
+// NowQuery asks for the contacts of all instances, or of one.
+type NowQuery struct {
+	Visible    []string          // the instances that may be given; nil is all
+	InstanceID string            // "" is all
+	Statuses   []presence.Status // none means any
+	Search     string            // who has this in the phone
+	Sort       NowSort
+	After      *NowContact // the last of the page before
+	Limit      int
+}
+
+// Now is a page of contacts, and how many there are with each status, whatever Statuses says.
+type Now struct {
+	Contacts  []NowContact
+	Counts    map[presence.Status]int
+	Instances []string
+}
+
+// Now returns what contacts do now, at one moment.
+func (r *Reader) Now(ctx context.Context, ask NowQuery) (out Now, err error) {
+	if ask.InstanceID != "" {
+		if ask.Visible != nil && !slices.Contains(ask.Visible, ask.InstanceID) {
+			return out, &NotFoundError{InstanceID: ask.InstanceID}
+		}
+		if _, err := r.instance(ctx, ask.InstanceID); err != nil {
+			return out, err
+		}
+	}
+	tx, err := r.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	return (&Reader{conn: r.conn, q: db.New(tx), now: r.now}).nowIn(ctx, ask)
+}
+
+// nowIn asks first for who may be here, who are few, and for the others only as many as are missing on the page.
+func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
+	names, err := r.q.InstanceNames(ctx, db.InstanceNamesParams{Visible: ask.Visible, MaxRows: 1000})
+	if err != nil {
+		return out, err
+	}
+	out.Instances = append([]string{}, names...) // never null
+	visible := ask.Visible
+	if ask.InstanceID != "" {
+		visible = []string{ask.InstanceID}
+	}
+	fresh, err := r.q.NowFresh(ctx, db.NowFreshParams{Now: db.Time(r.now()), Visible: visible, Search: ask.Search})
+	if err != nil {
+		return out, err
+	}
+	away, err := r.q.CountAway(ctx, db.CountAwayParams{Visible: visible, Search: ask.Search})
+	if err != nil {
+		return out, err
+	}
+	out.Counts = map[presence.Status]int{presence.Unavailable: int(away)}
+	out.Contacts = []NowContact{}
+	add := func(c NowContact) {
+		wanted := len(ask.Statuses) == 0 || slices.Contains(ask.Statuses, c.Status)
+		if wanted && (ask.After == nil || compareNow(ask.Sort, c, *ask.After) > 0) {
+			out.Contacts = append(out.Contacts, c)
+		}
+	}
+	for _, c := range fresh {
+		out.Counts[presence.Status(c.Status)]++
+		add(NowContact{c.Instance, c.Phone, presence.Status(c.Status), c.Since.Time.UTC(), c.LastEventAt.Time.UTC()})
+	}
+	here := 0 // of the page's contacts: in this order, who is away comes after all of them
+	for _, c := range out.Contacts {
+		if c.Status != presence.Unavailable {
+			here++
+		}
+	}
+	enough := ask.Sort == ByActivity && here >= ask.Limit
+	if !enough && (len(ask.Statuses) == 0 || slices.Contains(ask.Statuses, presence.Unavailable)) {
+		others, err := r.q.NowAway(ctx, awayAfter(ask, visible))
+		if err != nil {
+			return out, err
+		}
+		for _, c := range others {
+			add(NowContact{c.Instance, c.Phone, presence.Unavailable, c.Since.Time.UTC(), c.LastEventAt.Time.UTC()})
+		}
+	}
+	slices.SortFunc(out.Contacts, func(a, b NowContact) int { return compareNow(ask.Sort, a, b) })
+	out.Contacts = out.Contacts[:min(len(out.Contacts), ask.Limit)]
+	return out, nil
+}
+
+// awayAfter asks for as many of the contacts that are away as a page may have.
+func awayAfter(ask NowQuery, visible []string) db.NowAwayParams {
+	p := db.NowAwayParams{
+		Sort: string(ask.Sort), Visible: visible, Search: ask.Search, AfterAt: db.Infinity, MaxRows: int32(ask.Limit),
+	}
+	switch after := ask.After; {
+	case after == nil || ask.Sort == ByActivity && after.Status != presence.Unavailable: // from the first on
+		if ask.Sort == ByPhone {
+			p.AfterAt = db.MinusInfinity
+		}
+	case ask.Sort == ByPhone:
+		p.AfterAt, p.AfterPhone, p.AfterInstance = db.MinusInfinity, after.Phone, after.InstanceID
+	case ask.Sort == ByRecent:
+		p.AfterAt, p.AfterPhone, p.AfterInstance = db.Time(after.LastEventAt), after.Phone, after.InstanceID
+	default:
+		p.AfterAt, p.AfterPhone, p.AfterInstance = db.Time(after.Since), after.Phone, after.InstanceID
+	}
+	return p
+}
+
+var activity = map[presence.Status]int{
+	presence.Composing: 0, presence.Recording: 1, presence.Available: 2, presence.Paused: 2, presence.Unavailable: 3,
+}
+
+func compareNow(by NowSort, a, b NowContact) int {
+	name := cmp.Or(strings.Compare(a.Phone, b.Phone), strings.Compare(a.InstanceID, b.InstanceID))
+	switch by {
+	case ByPhone:
+		return name
+	case ByRecent:
+		return cmp.Or(b.LastEventAt.Compare(a.LastEventAt), name)
+	case BySince:
+		return cmp.Or(b.Since.Compare(a.Since), name)
+	}
+	return cmp.Or(cmp.Compare(activity[a.Status], activity[b.Status]), b.Since.Compare(a.Since), name)
+}

@@ -1,0 +1,58 @@
+package hook
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/presencelog/presencelog/internal/live"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// Message is the body of a message.
+type Message struct {
+	Type      string     `json:"type" doc:"What has happened: contact.typing, contact.recording, contact.idle, contact.available or contact.unavailable" enum:"contact.typing,contact.recording,contact.idle,contact.available,contact.unavailable"`
+	Timestamp time.Time  `json:"timestamp" doc:"When it happened"`
+	Data      live.State `json:"data" doc:"What the contact does since then"`
+}
+
+// change is a change of a contact's status.
+type change struct {
+	live.State
+	previous presence.Status
+}
+
+// id names the message about a change. It follows from the change alone, so that a change that is met twice makes one
+// message.
+func (c change) id(kind Kind) string {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %d", c.InstanceID, c.Phone, kind, c.Since.UnixMicro()))
+	return "msg_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
+}
+
+// body is the message as it is sent. It escapes strings as little as JSON permits, as to_json does: by that an erasure
+// finds the messages about a contact.
+func (c change) body(kind Kind) string {
+	body, err := json.Marshal(Message{Type: "contact." + string(kind), Timestamp: c.Since, Data: c.State})
+	if err != nil {
+		panic(err) // strings and times of four-digit years
+	}
+	return string(body)
+}
+
+// sign returns the header webhook-signature.
+func sign(secret, id string, at time.Time, body string) (string, error) {
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
+	if err != nil {
+		return "", fmt.Errorf("the hook's secret: %w", err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(id + "." + strconv.FormatInt(at.Unix(), 10) + "." + body))
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+}

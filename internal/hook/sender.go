@@ -1,0 +1,335 @@
+package hook
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/live"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+const (
+	refreshInterval = time.Second     // of the hooks, and between looks for due messages
+	renewInterval   = 5 * time.Second // of the lease
+	trimInterval    = time.Minute
+	catchUp         = time.Hour        // changes that are older are not caught up
+	settled         = 10 * time.Second // after which a change is queued for sure
+	maxPending      = 10_000           // messages that wait for one hook
+	dueAtOnce       = 64
+	queueAtOnce     = 1000
+	firstRetry      = 5 * time.Second
+	maxRetry        = time.Hour
+)
+
+// Sender queues and sends messages, in one process of those that share a database. While there are no hooks it only looks
+// for them now and then.
+type Sender struct {
+	pool   *pgxpool.Pool
+	q      *db.Queries
+	hub    *live.Hub
+	log    *slog.Logger
+	holder pgtype.UUID
+	hooks  []Hook
+}
+
+// NewSender returns a Sender of the changes in hub. pool needs a few connections.
+func NewSender(pool *pgxpool.Pool, hub *live.Hub, log *slog.Logger) *Sender {
+	return &Sender{pool: pool, q: db.New(pool), hub: hub, log: log, holder: pgtype.UUID{Bytes: uuid.New(), Valid: true}}
+}
+
+// Run sends until ctx ends.
+func (s *Sender) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := s.try(ctx)
+		if err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+			s.log.Warn("sending webhooks", "error", err)
+		}
+		_ = presence.Sleep(ctx, renewInterval)
+	}
+}
+
+// try sends as long as there are hooks and this process holds the lease.
+func (s *Sender) try(ctx context.Context) error {
+	if err := s.refresh(ctx); err != nil || len(s.hooks) == 0 {
+		return err
+	}
+	queuedUntil, err := s.q.HoldHookLease(ctx, s.holder)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // another process sends
+	} else if err != nil {
+		return err
+	}
+	defer func() {
+		ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = s.q.DropHookLease(ended, s.holder) // or it expires
+	}()
+	client := s.hub.Subscribe(live.Filter{}, "")
+	defer client.Close()
+	select {
+	case <-client.Ready:
+	case <-client.Ended:
+		return nil
+	case <-ctx.Done():
+		return nil
+	case <-time.After(30 * time.Second):
+		return errors.New("the live states are not loaded")
+	}
+	if err := s.catchUp(ctx, queuedUntil.Time); err != nil {
+		return err
+	}
+	return s.send(ctx, client)
+}
+
+// refresh reads the hooks that are not disabled.
+func (s *Sender) refresh(ctx context.Context) error {
+	all, err := List(ctx, s.pool)
+	if err != nil {
+		return err
+	}
+	s.hooks = nil
+	for _, h := range all {
+		if h.DisabledAt == nil {
+			s.hooks = append(s.hooks, h)
+		}
+	}
+	return nil
+}
+
+// catchUp queues the changes since the last process stopped.
+func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
+	now := presence.Now()
+	if earliest := now.Add(-catchUp); since.Before(earliest) {
+		since = earliest
+	}
+	longest, err := s.q.LongestTimeouts(ctx)
+	if err != nil {
+		return err
+	}
+	rows, err := s.q.ChangesSince(ctx, db.ChangesSinceParams{
+		ActiveSince: db.Time(since.Add(-time.Duration(longest.Presence) * time.Microsecond)), Since: db.Time(since), Now: db.Time(now),
+	})
+	if err != nil {
+		return err
+	}
+	changes := make([]change, len(rows))
+	for i, r := range rows {
+		changes[i] = change{live.State{
+			InstanceID: r.Instance, Phone: r.Phone, Status: presence.Status(r.Status), Since: r.Since.Time.UTC(),
+			LastEventAt: r.LastEventAt.Time.UTC(),
+		}, presence.Status(r.Previous)}
+	}
+	return s.queue(ctx, changes)
+}
+
+// send queues the changes in the hub, and has workers send them, until the lease is lost.
+func (s *Sender) send(ctx context.Context, client *live.Client) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	defer cancel()
+	running := map[int32]*worker{}
+	refresh, renew, trim := time.NewTicker(refreshInterval), time.NewTicker(renewInterval), time.NewTicker(trimInterval)
+	defer refresh.Stop()
+	defer renew.Stop()
+	defer trim.Stop()
+	for {
+		s.adjust(ctx, running, &workers)
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-client.Ended:
+			return nil
+		case <-client.Wake():
+			var messages []*live.Message
+			if messages, err = client.Take(); err == nil {
+				changes := make([]change, len(messages))
+				for i, m := range messages {
+					changes[i] = change{m.State, m.Previous}
+				}
+				err = s.queue(ctx, changes)
+				for _, w := range running {
+					w.signal()
+				}
+			}
+		case <-refresh.C:
+			if err = s.refresh(ctx); err == nil && len(s.hooks) == 0 {
+				return nil
+			}
+		case at := <-renew.C:
+			if _, err = s.q.HoldHookLease(ctx, s.holder); errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			} else if err == nil {
+				err = s.q.SetHooksQueued(ctx, db.SetHooksQueuedParams{QueuedUntil: db.Time(at.Add(-settled)), Holder: s.holder})
+			}
+		case <-trim.C:
+			err = s.q.TrimDeliveries(ctx, maxPending)
+		}
+		if err != nil {
+			return err // catching up queues what has been missed
+		}
+	}
+}
+
+// queue stores a message for each hook and change that it wants.
+func (s *Sender) queue(ctx context.Context, changes []change) error {
+	var rows db.QueueDeliveriesParams
+	flush := func() error {
+		if len(rows.Ids) == 0 {
+			return nil
+		}
+		err := s.q.QueueDeliveries(ctx, rows)
+		rows = db.QueueDeliveriesParams{}
+		return err
+	}
+	for _, c := range changes {
+		for _, kind := range kindsOf(c.previous, c.Status) {
+			for i := range s.hooks {
+				if h := &s.hooks[i]; h.wants(kind, c.InstanceID, c.Since) {
+					rows.HookIds, rows.Ids, rows.Bodies = append(rows.HookIds, h.ID), append(rows.Ids, c.id(kind)), append(rows.Bodies, c.body(kind))
+				}
+			}
+		}
+		if len(rows.Ids) >= queueAtOnce {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// adjust starts a worker for each hook that has none, and stops those whose hook is gone.
+func (s *Sender) adjust(ctx context.Context, running map[int32]*worker, workers *sync.WaitGroup) {
+	wanted := map[int32]bool{}
+	for _, h := range s.hooks {
+		wanted[h.ID] = true
+		if running[h.ID] == nil {
+			ctx, cancel := context.WithCancel(ctx)
+			w := &worker{sender: s, hook: h, client: newClient(h.Private), wake: make(chan struct{}, 1), stop: cancel}
+			running[h.ID] = w
+			workers.Go(func() { w.run(ctx) })
+		}
+	}
+	for id, w := range running {
+		if !wanted[id] {
+			w.stop()
+			delete(running, id)
+		}
+	}
+}
+
+// worker sends the messages of one hook.
+type worker struct {
+	sender *Sender
+	hook   Hook
+	client *http.Client
+	wake   chan struct{} // has room for one signal
+	stop   context.CancelFunc
+}
+
+func (w *worker) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *worker) run(ctx context.Context) {
+	defer w.client.CloseIdleConnections()
+	for ctx.Err() == nil {
+		sent, err := w.round(ctx)
+		if err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+			w.sender.log.Warn("sending webhooks", "hook", w.hook.ID, "error", err)
+		}
+		if sent == 0 || err != nil {
+			select {
+			case <-ctx.Done():
+			case <-w.wake:
+			case <-time.After(refreshInterval):
+			}
+		}
+	}
+}
+
+// round sends the messages that are due, and notes what became of them.
+func (w *worker) round(ctx context.Context) (sent int, err error) {
+	q := w.sender.q
+	due, err := q.DueDeliveries(ctx, db.DueDeliveriesParams{HookID: w.hook.ID, MaxRows: dueAtOnce})
+	if err != nil || len(due) == 0 {
+		return 0, err
+	}
+	results := make([]error, len(due))
+	var attempts errgroup.Group
+	attempts.SetLimit(parallel)
+	for i, d := range due {
+		attempts.Go(func() error {
+			results[i] = post(ctx, w.client, &w.hook, d.ID, d.Body, time.Now())
+			return nil
+		})
+	}
+	_ = attempts.Wait()
+	if ctx.Err() != nil { // what was interrupted has not failed
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+	}
+	done := db.DeliveriesDoneParams{HookID: w.hook.ID}
+	for i, d := range due {
+		switch {
+		case results[i] == nil:
+			done.Ids = append(done.Ids, d.ID)
+		case errors.Is(results[i], context.Canceled):
+		default:
+			if err := w.failed(ctx, d, results[i]); err != nil {
+				return len(due), err
+			}
+		}
+	}
+	if len(done.Ids) == 0 {
+		return len(due), nil
+	}
+	if err := q.DeliveriesDone(ctx, done); err != nil {
+		return len(due), err
+	}
+	return len(due), q.HookSucceeded(ctx, w.hook.ID)
+}
+
+func (w *worker) failed(ctx context.Context, d db.DueDeliveriesRow, reason error) error {
+	q, message := w.sender.q, reason.Error()
+	if err := q.DeliveryFailed(ctx, db.DeliveryFailedParams{HookID: w.hook.ID, ID: d.ID, WaitSeconds: retryAfter(d.Attempts).Seconds()}); err != nil {
+		return err
+	}
+	if err := q.HookFailed(ctx, db.HookFailedParams{ID: w.hook.ID, LastError: &message}); err != nil {
+		return err
+	}
+	disabled, err := q.DisableHook(ctx, db.DisableHookParams{ID: w.hook.ID, AtOnce: errors.Is(reason, errGone)})
+	if disabled > 0 {
+		w.sender.log.Error("disabled a hook that accepts nothing", "hook", w.hook.ID, "host", w.hook.host(), "error", reason)
+		w.stop()
+	}
+	return err
+}
+
+// retryAfter is how long a message waits after so many attempts and one that has just failed.
+func retryAfter(attempts int32) time.Duration {
+	wait := firstRetry
+	for range min(attempts, 10) {
+		wait *= 3
+	}
+	return time.Duration(float64(min(wait, maxRetry)) * (0.8 + 0.4*rand.Float64())) // so that not all come at once
+}

@@ -1,0 +1,35 @@
+package ingest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// setCutoff makes events up to at late.
+func setCutoff(t testing.TB, pool *pgxpool.Pool, at time.Time) {
+	t.Helper()
+	if _, err := pool.Exec(t.Context(), "UPDATE interval_progress SET cutoff = $1", at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SetCutoff makes events up to at late.
+var SetCutoff = setCutoff
+
+// QueuedRejected returns how many payloads gather for the next batch.
+func (w *Writer) QueuedRejected() int { return w.rejected.group.queued() }
+
+// CachedContacts returns how many contact ids are cached.
+func (w *Writer) CachedContacts() int { return w.store.CachedContacts() }
+
+// CachedContacts returns how many contact ids are cached.
+func (s *Store) CachedContacts() int {
+	s.contacts.mu.RLock()
+	defer s.contacts.mu.RUnlock()
+	return len(s.contacts.ids)
+}
+
+// LimitCache limits how many contact ids are cached.
+func (s *Store) LimitCache(max int) { s.contacts.max = max }

@@ -1,0 +1,87 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// group gathers what concurrent callers bring in a batch, while the batch before is being worked on. So batches grow with
+// the load, and nobody waits for a timer. It holds two batches at most. T is what a caller brings, R the result of a batch.
+type group[T, R any] struct {
+	maxItems, maxBytes int
+
+	mu   sync.Mutex
+	next *batch[T, R]
+	wake chan struct{} // has room for the one signal that each batch gives
+}
+
+type batch[T, R any] struct {
+	items  []T
+	bytes  int
+	taken  chan struct{} // closed when the next batch gathers
+	done   chan struct{} // closed when result is set
+	result R
+}
+
+func newGroup[T, R any](maxItems, maxBytes int) *group[T, R] {
+	return &group[T, R]{maxItems: maxItems, maxBytes: maxBytes, next: newBatch[T, R](), wake: make(chan struct{}, 1)}
+}
+
+func newBatch[T, R any]() *batch[T, R] {
+	return &batch[T, R]{taken: make(chan struct{}), done: make(chan struct{})}
+}
+
+// do adds an item to the batch that gathers and returns the batch's result. While that batch is full, it waits for the
+// next one, at most for queueTimeout; then it returns ErrBusy.
+func (g *group[T, R]) do(ctx context.Context, item T, bytes int) (result R, err error) {
+	var timeout <-chan time.Time
+	for {
+		g.mu.Lock()
+		b := g.next
+		if len(b.items) < g.maxItems && b.bytes < g.maxBytes {
+			b.items = append(b.items, item)
+			b.bytes += bytes
+			first := len(b.items) == 1
+			g.mu.Unlock()
+			if first {
+				g.wake <- struct{}{}
+			}
+			<-b.done
+			return b.result, nil
+		}
+		g.mu.Unlock()
+		if timeout == nil {
+			timeout = time.After(queueTimeout)
+		}
+		select {
+		case <-b.taken:
+		case <-timeout:
+			return result, ErrBusy
+		case <-ctx.Done():
+			return result, ErrBusy
+		}
+	}
+}
+
+// run works on batches until close.
+func (g *group[T, R]) run(work func([]T) R) {
+	for range g.wake {
+		g.mu.Lock()
+		b := g.next
+		g.next = newBatch[T, R]()
+		g.mu.Unlock()
+		close(b.taken)
+		b.result = work(b.items)
+		close(b.done)
+	}
+}
+
+// close ends run after the last batch. Nobody may call do any more.
+func (g *group[T, R]) close() { close(g.wake) }
+
+func (g *group[T, R]) queued() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.next.items)
+}

@@ -1,0 +1,164 @@
+package ingest
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/spool"
+)
+
+const (
+	maxBatchRejected = 500
+	maxRejectedBytes = 1 << 20 // of a batch
+	trimInterval     = time.Hour
+)
+
+// Rejected is a payload of an authorized sender that is not valid. It is kept for inspection and retry.
+type Rejected struct {
+	ID         uuid.UUID `json:"id"`
+	ReceivedAt time.Time `json:"at"`
+	Gateway    string    `json:"gateway"`
+	Reason     string    `json:"reason"`
+	Bytes      int       `json:"bytes"`         // length of the payload
+	Body       []byte    `json:"body,omitzero"` // nil if it is not kept
+}
+
+// Rejection configures how rejected payloads are kept.
+type Rejection struct {
+	Spool    *spool.Spool  // of their own, so that they take no room from events; nil: none
+	MaxBytes int64         // in the database; the oldest are deleted; 0: no limit
+	Keep     time.Duration // how long; 0: forever
+}
+
+// rejectedStore keeps rejected payloads. It writes them one batch after another over one connection, and rests after each as
+// long as it took, so that many of them hardly slow down events.
+type rejectedStore struct {
+	Rejection
+	w     *Writer
+	pool  *pgxpool.Pool
+	group *group[Rejected, error]
+
+	restUntil time.Time // used by persist alone
+
+	mu    sync.Mutex
+	bytes int64 // in the database; an estimate, since other processes may add some
+}
+
+// Reject stores a rejected payload as durably as an event. An error means that it is not stored.
+func (w *Writer) Reject(ctx context.Context, r Rejected) error {
+	result, err := w.rejected.group.do(ctx, r, len(r.Body))
+	if err != nil {
+		return err
+	}
+	return result
+}
+
+// persist makes a batch durable: in the database, or in the spool.
+func (s *rejectedStore) persist(batch []Rejected) error {
+	time.Sleep(time.Until(s.restUntil))
+	start := time.Now()
+	defer func() { s.restUntil = time.Now().Add(time.Since(start)) }()
+	if !s.w.away.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.w.timeout)
+		defer cancel()
+		err := s.add(ctx, batch)
+		if err == nil || s.Spool == nil {
+			return err
+		}
+		s.w.log.Warn("the database did not accept rejected payloads", "error", err)
+	}
+	if s.Spool == nil {
+		return ErrUnavailable
+	}
+	records := make([][]byte, len(batch))
+	for i := range batch {
+		var err error
+		if records[i], err = json.Marshal(record{Rejected: &batch[i]}); err != nil {
+			return err
+		}
+	}
+	return s.Spool.Append(records)
+}
+
+// add writes payloads to the database. It may be called again with the same ones.
+func (s *rejectedStore) add(ctx context.Context, batch []Rejected) error {
+	var arg db.AddRejectedParams
+	var bytes int64
+	for _, r := range batch {
+		arg.Ids = append(arg.Ids, pgtype.UUID{Bytes: r.ID, Valid: true})
+		arg.ReceivedAts = append(arg.ReceivedAts, db.Time(r.ReceivedAt))
+		arg.Gateways = append(arg.Gateways, r.Gateway)
+		arg.Reasons = append(arg.Reasons, strings.ReplaceAll(strings.ToValidUTF8(r.Reason, "\uFFFD"), "\x00", "\uFFFD"))
+		arg.Bytes = append(arg.Bytes, int32(r.Bytes))
+		arg.Bodies = append(arg.Bodies, r.Body)
+		bytes += int64(200 + len(r.Reason) + len(r.Body)) // as RejectedBytes counts
+	}
+	if err := db.New(s.pool).AddRejected(ctx, arg); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes += bytes; s.MaxBytes > 0 && s.bytes > s.MaxBytes {
+		_ = s.trim(ctx) // if it fails, the next batch tries again
+	}
+	return nil
+}
+
+// trim deletes payloads that are too old, and the oldest if there are too many. The caller holds mu.
+func (s *rejectedStore) trim(ctx context.Context) error {
+	q := db.New(s.pool)
+	dropped := int64(0)
+	if s.Keep > 0 {
+		n, err := q.DropRejectedBefore(ctx, db.Time(time.Now().Add(-s.Keep)))
+		if err != nil {
+			return err
+		}
+		dropped += n
+	}
+	if s.MaxBytes > 0 {
+		var err error
+		if s.bytes, err = q.RejectedBytes(ctx); err != nil {
+			return err
+		}
+		if s.bytes > s.MaxBytes {
+			n, err := q.TrimRejected(ctx, s.MaxBytes/10*9) // some more, so that not every batch has to
+			if err != nil {
+				return err
+			}
+			dropped += n
+			s.bytes = s.MaxBytes / 10 * 9
+		}
+	}
+	if dropped > 0 {
+		s.w.meter.RejectedDropped.Add(float64(dropped))
+		s.w.log.Info("deleted rejected payloads over the limits", "payloads", dropped)
+	}
+	return nil
+}
+
+// keepLimits calls trim at the start and every hour.
+func (s *rejectedStore) keepLimits(ctx context.Context) {
+	for {
+		wait := trimInterval
+		s.mu.Lock()
+		if err := s.trim(ctx); err != nil {
+			wait = time.Minute
+			if ctx.Err() == nil && !s.w.away.Load() {
+				s.w.log.Warn("deleting rejected payloads over the limits", "error", err)
+			}
+		}
+		s.mu.Unlock()
+		if presence.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+const readyTimeout = 10 * time.Second
+
+// ErrNotReady says that the states are not loaded, as while the database is away, or that the service stops.
+var ErrNotReady = errors.New("the live states are not loaded")
+
+// AwaitReady returns once all that changes from now on reaches the client.
+func (c *Client) AwaitReady(ctx context.Context) error {
+	select {
+	case <-c.Ready:
+		return nil
+	case <-c.Ended:
+		return ErrNotReady
+	case <-time.After(readyTimeout):
+		return ErrNotReady
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Until is what to wait for.
+type Until string
+
+// What to wait for: a status, or that the contact has neither typed nor recorded for a while.
+const (
+	UntilIdle        Until = "idle"
+	UntilTyping      Until = "typing"
+	UntilRecording   Until = "recording"
+	UntilAvailable   Until = "available"
+	UntilUnavailable Until = "unavailable"
+)
+
+// WaitQuery asks for the moment at which a contact does something.
+type WaitQuery struct {
+	InstanceID, Phone string
+	Until             Until
+	Settle            time.Duration // with UntilIdle: for how long
+	Timeout           time.Duration
+	// Since, unless zero, is for UntilIdle the moment from which Settle counts at the earliest. With a status, it is enough if
+	// the contact has had the status since then.
+	Since time.Time
+}
+
+// Waited is what a contact does when the wait is over.
+type Waited struct {
+	presence.Contact
+	TimedOut bool `json:"timedOut" doc:"The timeout ended the wait"`
+}
+
+// Wait returns when a contact does what is waited for, or after the timeout. reader must have a running clock.
+func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (out Waited, err error) {
+	timedOut := time.NewTimer(ask.Timeout)
+	defer timedOut.Stop()
+	client := h.Subscribe(Filter{Instances: []string{ask.InstanceID}, Phones: []string{ask.Phone}}, "")
+	defer client.Close()
+	if err := client.AwaitReady(ctx); err != nil {
+		return out, err
+	}
+	now := h.now()
+	w := waiter{until: ask.Until, quietFrom: now.Add(-ask.Settle)}
+	from := now
+	if ask.Since.Before(now) && !ask.Since.IsZero() {
+		from = ask.Since
+	}
+	if !ask.Since.IsZero() {
+		w.quietFrom = from
+	}
+	if ask.Until == UntilIdle {
+		from = w.quietFrom
+	}
+	// What the contact has done lately.
+	spans, err := reader.At(now).Timeline(ctx, ask.InstanceID, ask.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)
+	if err != nil {
+		return out, err
+	}
+	for _, span := range spans {
+		w.see(span.Status, span.Start)
+	}
+	for !w.met {
+		var settled <-chan time.Time
+		if w.until == UntilIdle && !w.busy {
+			settled = time.After(w.quietFrom.Add(ask.Settle).Sub(h.now()))
+		}
+		select {
+		case <-settled:
+			w.met = true
+		case <-client.Wake():
+			messages, err := client.Take()
+			if err != nil {
+				return out, err
+			}
+			for _, m := range messages {
+				w.see(m.Status, m.Since)
+			}
+		case <-timedOut.C:
+			out.TimedOut, w.met = true, true
+		case <-client.Ended:
+			return out, ErrNotReady
+		case <-ctx.Done():
+			return out, ctx.Err()
+		}
+	}
+	out.Contact, err = reader.Contact(ctx, ask.InstanceID, ask.Phone)
+	return out, err
+}
+
+// waiter decides from what a contact does whether the wait is over.
+type waiter struct {
+	until     Until
+	met       bool      // the contact has had the status
+	busy      bool      // it types or records
+	quietFrom time.Time // it has done neither from here on, unless busy
+}
+
+// see tells the waiter of a status that the contact has had from a moment on.
+func (w *waiter) see(status presence.Status, since time.Time) {
+	if w.until != UntilIdle {
+		w.met = w.met || status == awaited[w.until]
+		return
+	}
+	busy := status == presence.Composing || status == presence.Recording
+	if w.busy && !busy && since.After(w.quietFrom) {
+		w.quietFrom = since
+	}
+	w.busy = busy
+}
+
+var awaited = map[Until]presence.Status{
+	UntilTyping: presence.Composing, UntilRecording: presence.Recording,
+	UntilAvailable: presence.Available, UntilUnavailable: presence.Unavailable,
+}

@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+)
+
+// ErrBusy says that another process is maintaining the database.
+var ErrBusy = errors.New("another process is maintaining the database; try again later")
+
+// Maintain calls do, which uses other connections, while no other process maintains the database. If one does, it returns
+// ErrBusy.
+func Maintain(ctx context.Context, pool *pgxpool.Pool, do func() error) error {
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if _, err := db.New(tx).TryMaintenanceLock(ctx); errors.Is(err, pgx.ErrNoRows) {
+			return ErrBusy
+		} else if err != nil {
+			return err
+		}
+		// Another statement, so that this transaction keeps no snapshot, which the first one does until then: VACUUM would
+		// remove nothing that is deleted meanwhile, and REINDEX CONCURRENTLY would wait for it, and so for itself.
+		if _, err := tx.Exec(ctx, "SELECT"); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
+// PackPast packs the partitions of past months. Only one process at a time does it; others return ErrBusy.
+func PackPast(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	return Maintain(ctx, pool, func() error { return pack(ctx, pool, now.UTC().Format("2006_01")) })
+}
+
+// CompleteTimeIndexes completes the indexes that find the events and intervals of the last seconds. It does nothing while
+// VACUUM runs there, which does the same.
+func CompleteTimeIndexes(ctx context.Context, pool *pgxpool.Pool) error {
+	err := db.New(pool).CompleteTimeIndexes(ctx)
+	if ErrorCode(err) == pgerrcode.LockNotAvailable {
+		return nil
+	}
+	return err
+}
+
+// Pack packs all loose partitions, as after a large import.
+func Pack(ctx context.Context, pool *pgxpool.Pool) error {
+	return pack(ctx, pool, "9999_99")
+}
+
+// pack rebuilds the keys of loose partitions without blocking readers or writers, and marks their pages as all-visible, so
+// that later reads need the key alone.
+func pack(ctx context.Context, conn db.DBTX, before string) error {
+	q := db.New(conn)
+	leftover, err := q.LeftoverIndexes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, statement := range leftover {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("dropping what an interrupted REINDEX left: %w", err)
+		}
+	}
+	if err := q.Analyze(ctx); err != nil {
+		return fmt.Errorf("analysing tables: %w", err)
+	}
+	loose, err := q.LoosePartitions(ctx, before)
+	if err != nil {
+		return err
+	}
+	for _, p := range loose {
+		for _, statement := range []string{p.ReindexStatement, p.VacuumStatement} {
+			if _, err := conn.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("packing %s: %w", p.Partition, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,110 @@
+// Package rejected lists, retries and deletes rejected payloads, which package ingest keeps.
+package rejected
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/erasure"
+	"github.com/presencelog/presencelog/internal/gateway"
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// Entry is a payload without its content.
+type Entry struct {
+	ID         uuid.UUID `json:"id"`
+	ReceivedAt time.Time `json:"receivedAt"`
+	Gateway    string    `json:"gateway"`
+	Reason     string    `json:"reason"`
+	Bytes      int32     `json:"bytes"`
+	Kept       bool      `json:"kept"` // the content, too
+}
+
+var (
+	// ErrNotFound says that there is no such payload.
+	ErrNotFound = errors.New("no rejected payload has this id")
+	// ErrNotKept says that the content of a payload was not kept.
+	ErrNotKept = errors.New("its content was not kept")
+)
+
+// List yields all rejected payloads, oldest first.
+func List(ctx context.Context, conn db.DBTX) iter.Seq2[Entry, error] {
+	const page = 1000
+	return func(yield func(Entry, error) bool) {
+		at, last := db.MinusInfinity, pgtype.UUID{Valid: true}
+		for {
+			rows, err := db.New(conn).ListRejected(ctx, db.ListRejectedParams{AfterReceivedAt: at, AfterID: last, MaxRows: page})
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, r := range rows {
+				if !yield(Entry{r.ID.Bytes, r.ReceivedAt.Time.UTC(), r.Gateway, r.Reason, r.Bytes, r.Kept}, nil) {
+					return
+				}
+				at, last = r.ReceivedAt, r.ID
+			}
+			if len(rows) < page {
+				return
+			}
+		}
+	}
+}
+
+// Get returns a payload with its content.
+func Get(ctx context.Context, conn db.DBTX, id uuid.UUID) (ingest.Rejected, error) {
+	r, err := db.New(conn).GetRejected(ctx, pgtype.UUID{Bytes: id, Valid: true})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return ingest.Rejected{
+		ID: id, ReceivedAt: r.ReceivedAt.Time.UTC(), Gateway: r.Gateway, Reason: r.Reason, Bytes: int(r.Bytes), Body: r.Body,
+	}, err
+}
+
+// Drop deletes a payload.
+func Drop(ctx context.Context, conn db.DBTX, id uuid.UUID) error {
+	n, err := db.New(conn).DropRejected(ctx, pgtype.UUID{Bytes: id, Valid: true})
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	return err
+}
+
+// Retry decodes a payload again; if it is valid now, its event is stored with the time at which it was received. The
+// error says why it stays rejected. Retry may be called again after it was interrupted.
+func Retry(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
+	r, err := Get(ctx, pool, id)
+	if err != nil {
+		return err
+	}
+	if r.Body == nil {
+		return ErrNotKept
+	}
+	e, err := gateway.DecodeZAPI(r.Body)
+	_, ignored := errors.AsType[*gateway.IgnoredError](err)
+	if err != nil && !ignored {
+		return err
+	}
+	if !ignored {
+		e.ReceivedAt = r.ReceivedAt
+		events, err := erasure.NewList(pool).Keep(ctx, []presence.Event{e})
+		if err != nil {
+			return err
+		}
+		if _, err := ingest.NewStore(pool).Merge(ctx, events); err != nil {
+			return fmt.Errorf("storing the event: %w", err)
+		}
+	}
+	return Drop(ctx, pool, id)
+}

@@ -1,0 +1,170 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
+	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/retention"
+)
+
+// blocked starts a run that cannot go on at an event of the last contact of short, until release is called.
+func blocked(t *testing.T, ctx context.Context, url string, at time.Time) (release func(), done chan error) {
+	t.Helper()
+	pool := connect(t, url)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	tag, err := tx.Exec(t.Context(), `SELECT FROM events AS e WHERE received_at = $1 AND contact_id =
+		(SELECT max(c.id) FROM contacts AS c INNER JOIN instances AS i ON i.id = c.instance_id WHERE i.name = 'short') FOR UPDATE`,
+		at)
+	if err != nil || tag.RowsAffected() != 1 {
+		t.Fatal(tag, err)
+	}
+	done = make(chan error, 1)
+	runner := connect(t, url)
+	go func() {
+		_, err := retention.Run(ctx, runner, now)
+		done <- err
+	}()
+	pgtest.AwaitBlocked(t, pool, done)
+	release = func() { tx.Rollback(context.Background()) }
+	t.Cleanup(release) // before its pool is closed
+	return release, done
+}
+
+func TestInterruptedRunContinuesNextTime(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	pool := connect(t, url)
+	twoInstances(t, pool)
+	set(t, pool, "keeps", "retention", "forever") // so that nothing is dropped, which would wait as well
+	planned := plan(t, pool)
+	ctx, cancel := context.WithCancel(t.Context())
+	release, done := blocked(t, ctx, url, date(time.September, 10))
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	release()
+	// The server may have begun with what nobody waits for any more.
+	pgtest.Eventually(t, "nothing runs", func() bool {
+		return get[int](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()") == 0
+	})
+	rest := plan(t, pool)
+	total, _ := planned.Totals()
+	left, _ := rest.Totals()
+	if left == 0 || left == total {
+		t.Errorf("%d of %d are still to go, want some", left, total)
+	}
+	if gone := run(t, pool); !reflect.DeepEqual(gone, rest) {
+		t.Errorf("gone is\n%s, planned was\n%s", text(gone), text(rest))
+	}
+	if gone := plan(t, pool); !gone.Empty() {
+		t.Errorf("still to go is %s", text(gone))
+	}
+}
+
+func TestOneRunsAtATime(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	pool := connect(t, url)
+	twoInstances(t, pool)
+	set(t, pool, "keeps", "retention", "forever")
+	release, done := blocked(t, t.Context(), url, date(time.September, 10))
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			ctx, cancel := context.WithTimeout(t.Context(), pgtest.Timeout) // it would wait for the same event
+			defer cancel()
+			if gone, err := retention.Run(ctx, connect(t, url), now); !errors.Is(err, postgres.ErrBusy) || !gone.Empty() {
+				t.Errorf("%s %v", text(gone), err)
+			}
+		}()
+	}
+	wg.Wait()
+	// The one that runs lets VACUUM remove what is deleted meanwhile.
+	if held := get[int](t, pool, `SELECT count(a.backend_xmin) FROM pg_stat_activity AS a INNER JOIN pg_locks AS l USING (pid)
+		WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = 'locks'::regclass`); held > 0 {
+		t.Error("its lock holds a snapshot")
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if gone := run(t, pool); !gone.Empty() {
+		t.Errorf("still to go was %s", text(gone))
+	}
+}
+
+// Receivers write meanwhile, each batch within the time that they wait, also where somebody holds up the dropping.
+func TestWritersContinueDuringRetention(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	pool := connect(t, url)
+	twoInstances(t, pool)
+	reader, err := connect(t, url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Rollback(t.Context())
+	if _, err := reader.Exec(t.Context(), "SELECT count(*) FROM events"); err != nil {
+		t.Fatal(err)
+	}
+
+	stop, ended := make(chan bool), make(chan bool)
+	var written int64
+	var slowest time.Duration
+	go func() {
+		defer close(ended)
+		store := ingest.NewStore(connect(t, url))
+		for at := now; ; at = at.Add(time.Millisecond) {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			started := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			err := store.Write(ctx, []presence.Event{
+				{InstanceID: "short", Phone: "new", Status: presence.Composing, ReceivedAt: at},
+				{InstanceID: "long", Phone: "2", Status: presence.Composing, ReceivedAt: at},
+			})
+			cancel()
+			if err != nil {
+				t.Errorf("writing: %v", err)
+				return
+			}
+			slowest = max(slowest, time.Since(started))
+			written++
+		}
+	}()
+	gone, err := retention.Run(t.Context(), pool, now)
+	if err == nil || !strings.Contains(err.Error(), "events are in use, so events_2026_07 is dropped the next time") || len(gone.Partitions) > 0 {
+		t.Errorf("gone is %s (%v)", text(gone), err)
+	}
+	if n := events(t, pool, "short", date(time.September, 1), shortFrom); n != 0 {
+		t.Errorf("%d old events are still there", n)
+	}
+	reader.Rollback(t.Context())
+	if gone := run(t, pool); len(gone.Partitions) != 2 {
+		t.Errorf("gone is %s", text(gone))
+	}
+	close(stop)
+	<-ended
+	if n := events(t, pool, "short", now, now.AddDate(0, 0, 1)); n != written {
+		t.Errorf("%d of %d written are there", n, written)
+	}
+	t.Logf("%d batches, the slowest took %s", written, slowest)
+}

@@ -1,0 +1,192 @@
+package retention_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/presence"
+)
+
+// withVisits stores visits of all lengths in an instance, many of them across its horizon, and their intervals.
+func withVisits(t *testing.T, pool *pgxpool.Pool) (events []presence.Event) {
+	t.Helper()
+	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
+	add := func(phone string, status presence.Status, at time.Time) {
+		events = append(events, presence.Event{InstanceID: "a", Phone: phone, Status: status, ReceivedAt: at})
+	}
+	for at := shortFrom.AddDate(0, 0, -3); at.Before(shortFrom.AddDate(0, 0, 3)); at = at.Add(20 * time.Minute) {
+		add("regular", presence.Composing, at)
+	}
+	// Each has an event every 2 minutes, from n minutes before the horizon on; some leave before it, some right after it, some late.
+	for n := range 60 {
+		for k := range n%4*n/3 + 1 {
+			status := presence.Available
+			if k%3 == 0 {
+				status = presence.Composing
+			}
+			add(fmt.Sprint("visit ", n), status, shortFrom.Add(time.Duration(2*k-n)*time.Minute))
+		}
+	}
+	for at := shortFrom.Add(-6 * time.Hour); at.Before(shortFrom.Add(6 * time.Hour)); at = at.Add(4 * time.Minute) {
+		add("long", presence.Available, at)
+	}
+	for at := shortFrom.Add(-time.Hour); at.Before(now); at = at.Add(4 * time.Minute) {
+		add("not finished", presence.Available, at)
+	}
+	slices.SortStableFunc(events, func(a, b presence.Event) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
+	merge(t, pool, events)
+	refresh(t, pool)
+	set(t, pool, "", "retention", "30d")
+	return events
+}
+
+func merge(t *testing.T, pool *pgxpool.Pool, events []presence.Event) {
+	t.Helper()
+	if _, err := ingest.NewStore(pool).Merge(t.Context(), slices.Clone(events)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func refresh(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	if err := intervals.Refresh(t.Context(), pool, func() time.Time { return now }, 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func rebuild(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return intervals.Rebuild(t.Context(), tx, nil, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sums is what all contacts did in each hour: the time and how many intervals started. Of those cut at the horizon the
+// length is another one, and left out.
+func sums(t *testing.T, pool *pgxpool.Pool, from, to time.Time) string {
+	t.Helper()
+	d, err := history.NewReader(pool, func() time.Time { return now }).Durations(t.Context(), "a", "",
+		history.Calendar{Range: history.Range{From: from, To: to}, Bucket: history.Hour, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all string
+	for _, b := range d.Buckets {
+		for _, d := range []presence.Durations{b.Typing, b.Recording, b.InChat} {
+			all += fmt.Sprintf("%d %.6f %.6f ", d.Count, d.Seconds, d.ConfirmedSeconds)
+		}
+		all += "\n"
+	}
+	return all
+}
+
+// TestIntervalsOutliveEvents: what was stored of the time before the horizon stays to the microsecond, though the events are
+// gone; what starts from there on follows from the events that are left, also after a rebuild.
+func TestIntervalsOutliveEvents(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	events := withVisits(t, pool)
+	first, last := shortFrom.AddDate(0, 0, -4), shortFrom.AddDate(0, 0, 5)
+	before, after := sums(t, pool, first, shortFrom), sums(t, pool, shortFrom, last)
+	if gone := run(t, pool); gone.Instances[0].Events == 0 || gone.Instances[0].Intervals != 0 {
+		t.Fatalf("gone is %s", text(gone))
+	}
+	fresh := pgtest.New(t) // has only the events that are left
+	merge(t, fresh, slices.DeleteFunc(slices.Clone(events), func(e presence.Event) bool { return e.ReceivedAt.Before(shortFrom) }))
+	left := sums(t, fresh, shortFrom, last)
+	if left == after {
+		t.Fatal("no visit crosses the horizon")
+	}
+	check := func(when string) {
+		t.Helper()
+		if got := sums(t, pool, first, shortFrom); got != before {
+			t.Errorf("%s, before the horizon there is\n%s, was\n%s", when, got, before)
+		}
+		if got := sums(t, pool, shortFrom, last); got != left {
+			t.Errorf("%s, after the horizon there is\n%s, want\n%s", when, got, left)
+		}
+	}
+	check("at once")
+	refresh(t, pool)
+	check("after a refresh")
+	rebuild(t, pool)
+	check("after a rebuild")
+	if gone := run(t, pool); !gone.Empty() {
+		t.Errorf("and then %s", text(gone))
+	}
+	check("after another run")
+
+	// A late event at the horizon does not touch what cannot be rebuilt.
+	late := presence.Event{InstanceID: "a", Phone: "long", Status: presence.Available, ReceivedAt: shortFrom.Add(time.Second)}
+	merge(t, pool, []presence.Event{late})
+	refresh(t, pool)
+	if got := sums(t, pool, first, shortFrom); got != before {
+		t.Errorf("after a late event, before the horizon there is\n%s, was\n%s", got, before)
+	}
+
+	// With all events imported again, everything is as it was.
+	set(t, pool, "", "retention", "forever")
+	exec(t, pool, "DELETE FROM events WHERE received_at = $1", late.ReceivedAt)
+	merge(t, pool, events)
+	for _, what := range []string{"imported again", "and refreshed", "and rebuilt"} {
+		if got := sums(t, pool, first, shortFrom) + sums(t, pool, shortFrom, last); got != before+after {
+			t.Errorf("%s there is\n%s, was\n%s", what, got, before+after)
+		}
+		if what == "imported again" {
+			refresh(t, pool)
+		} else {
+			rebuild(t, pool)
+		}
+	}
+}
+
+// TestLateEventsAreStoredBeforeDeletion: retention first stores what follows from events that have not been read yet.
+func TestLateEventsAreStoredBeforeDeletion(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	withVisits(t, pool)
+	merge(t, pool, []presence.Event{
+		{InstanceID: "a", Phone: "late", Status: presence.Recording, ReceivedAt: shortFrom.AddDate(0, 0, -2)},
+	})
+	before := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom)
+	run(t, pool)
+	if got := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom); got != before {
+		t.Errorf("before the horizon there is\n%s, was\n%s", got, before)
+	}
+}
+
+// TestOldIntervalsAreDeleted: intervals have a retention of their own, which is not shorter than that of events.
+func TestOldIntervalsAreDeleted(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	withVisits(t, pool)
+	from := shortFrom.AddDate(0, 0, -1)
+	set(t, pool, "", "interval_retention", "31d")
+	kept := sums(t, pool, from, shortFrom)
+	old := get[int64](t, pool, "SELECT count(*) FROM intervals WHERE started_at < $1", from)
+	planned := plan(t, pool)
+	if i := planned.Instances[0]; i.Intervals != old || old == 0 || !i.IntervalsFrom.Equal(from) {
+		t.Errorf("planned is %s, want %d intervals", text(planned), old)
+	}
+	if gone := run(t, pool); text(gone) != text(planned) {
+		t.Errorf("gone is\n%s, planned was\n%s", text(gone), text(planned))
+	}
+	if got := sums(t, pool, from, shortFrom); got != kept {
+		t.Errorf("left is\n%s, want\n%s", got, kept)
+	}
+	set(t, pool, "", "interval_retention", "30d") // as long as events
+	planned = plan(t, pool)
+	if gone := run(t, pool); text(gone) != text(planned) || gone.Instances[0].Intervals == 0 {
+		t.Errorf("gone is\n%s, planned was\n%s", text(gone), text(planned))
+	}
+}

@@ -1,0 +1,87 @@
+// Requests to the read API, and the errors that it gives.
+
+import { t } from "./i18n.js";
+
+/** An error with a sentence for the reader. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {string} message
+   */
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** @type {() => void} */
+let onSignedOut = () => {};
+
+/**
+ * Says what to do when the service wants a token.
+ * @param {() => void} f
+ */
+export function whenSignedOut(f) {
+  onSignedOut = f;
+}
+
+/**
+ * The address of a resource.
+ * @param {string[]} path
+ * @param {Record<string, any>} [query]
+ */
+export function address(path, query = {}) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== null && one !== "") params.append(name, String(one));
+    }
+  }
+  const escaped = path.map(encodeURIComponent).join("/");
+  return "/v1/" + escaped + (params.size ? "?" + params : "");
+}
+
+/**
+ * Reads JSON.
+ * @param {string[]} path
+ * @param {Record<string, any>} [query]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function get(path, query, signal) {
+  let response;
+  try {
+    response = await fetch(address(path, query), { signal, headers: { Accept: "application/json" } });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, t("error.offline"));
+  }
+  if (response.ok) return response.json();
+  if (response.status === 401) onSignedOut();
+  const problem = await response.json().catch(() => ({}));
+  throw new ApiError(response.status, response.status === 404 ? t("error.notFound") : problem.detail ?? t("error.other"));
+}
+
+/**
+ * Signs in with a token, which the service turns into a cookie that scripts cannot read.
+ * @param {string} token
+ */
+export async function signIn(token) {
+  const response = await fetch("/session", {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
+  });
+  if (!response.ok) throw new ApiError(response.status, t(response.status === 401 || response.status === 403 ? "signIn.wrong" : "error.other"));
+}
+
+/**
+ * Who reads: null if the service wants a token first.
+ * @returns {Promise<{name: string, signedIn: boolean} | null>}
+ */
+export async function readSession() {
+  const response = await fetch("/session").catch(() => null);
+  return response?.ok ? response.json() : null;
+}
+
+export async function signOut() {
+  await fetch("/session", { method: "DELETE" });
+}

@@ -1,0 +1,82 @@
+// Changes as they happen: from the live feed, or by asking again where there is none.
+
+import { address } from "./api.js";
+
+/**
+ * @typedef {object} State a contact and what it does
+ * @property {string} instanceId
+ * @property {string} phone
+ * @property {string} status
+ * @property {string} since
+ * @property {string} lastEventAt
+ */
+
+const batchEvery = 250; // milliseconds: no eye needs it sooner, and a busy feed costs no more than a calm one
+const pollEvery = 3000;
+
+/**
+ * Calls changed with the states that changed, or with null when all is to be read again. Nothing is asked for while the
+ * page is hidden. Returns how to stop.
+ * @param {Record<string, any>} query
+ * @param {(states: State[] | null) => void} changed
+ * @returns {() => void}
+ */
+export function follow(query, changed) {
+  /** @type {EventSource | null} */
+  let source = null;
+  /** @type {State[]} */
+  let batch = [];
+  let timer = 0, polling = 0;
+  let missed = false;
+
+  function flush() {
+    timer = 0;
+    const states = batch;
+    batch = [];
+    if (states.length > 0) changed(states);
+  }
+
+  function poll() {
+    source?.close();
+    source = null;
+    if (!polling) polling = setInterval(() => changed(null), pollEvery);
+  }
+
+  function start() {
+    if (source || polling) return;
+    if (missed) changed(null);
+    missed = true;
+    // A comma would separate names, so a name that has one is not asked for by name: whoever follows looks at the states.
+    const plain = Object.entries(query).filter(([, value]) => ![value].flat().some((v) => String(v).includes(",")));
+    source = new EventSource(address(["live"], Object.fromEntries(plain)));
+    source.addEventListener("state", (event) => {
+      batch.push(JSON.parse(event.data));
+      if (!timer) timer = setTimeout(flush, batchEvery);
+    });
+    source.addEventListener("resync", () => changed(null));
+    source.addEventListener("error", () => {
+      if (source?.readyState === EventSource.CLOSED) poll();
+    });
+  }
+
+  function stop() {
+    source?.close();
+    source = null;
+    clearInterval(polling);
+    clearTimeout(timer);
+    polling = timer = 0;
+    batch = [];
+  }
+
+  function onVisibility() {
+    if (document.hidden) stop();
+    else start();
+  }
+
+  document.addEventListener("visibilitychange", onVisibility);
+  if (!document.hidden) start();
+  return () => {
+    document.removeEventListener("visibilitychange", onVisibility);
+    stop();
+  };
+}

@@ -1,0 +1,79 @@
+// Set-up: the address for the gateway, and whether anything arrives from there.
+
+import { get } from "./api.js";
+import { announce, h, put, setText } from "./dom.js";
+import { number, t } from "./i18n.js";
+import { refusalList } from "./status.js";
+import { dateTime } from "./time.js";
+
+const every = 2000;
+
+/**
+ * @param {import("./app.js").Context} context
+ * @returns {import("./app.js").View}
+ */
+export function setupView({ title, zone }) {
+  title(t("nav.setup"));
+  const arrived = h("div", { class: "arrived", role: "status" });
+  const refusals = h("div");
+  const alarm = h("div");
+  const error = h("p", { class: "error", role: "alert", hidden: true });
+  const url = h("output", { class: "url", for: "secret" });
+  const copied = h("button", { type: "button", class: "primary", async onclick() {
+    await navigator.clipboard.writeText(String(url.textContent));
+    setText(copied, t("setup.copied"));
+    announce(t("setup.copied"));
+  } }, t("setup.copy"));
+  // The secret stays in this field: the service keeps no copy that a reader of the history could see.
+  const secret = h("input", { id: "secret", type: "text", autocomplete: "off", spellcheck: "false", placeholder: t("setup.secretHint"), oninput: drawURL });
+  const secretBox = h("div", { class: "field" }, h("label", { for: "secret" }, t("setup.secret")), secret, h("p", { class: "quiet" }, t("setup.secretHelp")));
+  let wanted = true;
+  function drawURL() {
+    const value = secret.value.trim();
+    put(url, location.origin + "/webhooks/zapi" + (wanted ? "/" + (value ? encodeURIComponent(value) : t("setup.secretName")) : ""));
+    copied.disabled = wanted && !value;
+    setText(copied, t("setup.copy"));
+  }
+  async function load() {
+    if (document.hidden) return;
+    try {
+      const s = await get(["status"]);
+      error.hidden = true;
+      if (wanted !== s.webhookToken) {
+        wanted = s.webhookToken;
+        secretBox.hidden = !wanted;
+        drawURL();
+      }
+      const last = s.instances.map((/** @type {any} */ i) => i.lastEventAt).sort().at(-1);
+      const wrong = s.refusals.filter((/** @type {any} */ r) => r.reason === "unauthorized");
+      const refused = wrong.reduce((/** @type {number} */ n, /** @type {any} */ r) => n + r.count, 0);
+      const key = last ? "yes" : refused ? "refused" : "no";
+      const text = last ? t("setup.arrived", { at: dateTime(last, zone) }) : t(refused ? "setup.onlyRefused" : "setup.waiting");
+      if (arrived.textContent !== text) {
+        arrived.className = "arrived " + key;
+        put(arrived, h("i", { class: "dot", "aria-hidden": "true" }), text);
+      }
+      // At the top, or it is found after days.
+      put(alarm, refused > 0 && h("p", { class: "note bad" }, h("strong", {}, t("setup.wrongToken", { n: refused })), " ", t("setup.wrongTokenHelp"),
+        " (" + t("refused.last", { at: dateTime(wrong.map((/** @type {any} */ r) => r.lastAt).sort().at(-1), zone) }) + ")"));
+      alarm.hidden = refused === 0;
+      put(refusals, refusalList(s, zone),
+        s.ignored > 0 && h("p", { class: "quiet" }, t("setup.ignored", { n: s.ignored })));
+    } catch (e) {
+      error.hidden = false;
+      put(error, e instanceof Error ? e.message : "");
+    }
+  }
+  drawURL();
+  load();
+  const timer = setInterval(load, every);
+  return {
+    element: h("div", { class: "view setup" }, h("h1", {}, t("setup.title")), error, arrived, alarm,
+      h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(1)), t("setup.address")), h("p", {}, t("setup.addressHelp")), secretBox,
+        h("div", { class: "url-box" }, url, copied), location.protocol !== "https:" && h("p", { class: "note" }, t("setup.https"))),
+      h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(2)), t("setup.zapi")),
+        h("ol", { class: "prose" }, ["setup.zapi1", "setup.zapi2", "setup.zapi3"].map((name) => h("li", {}, t(name)))), h("p", { class: "note" }, t("setup.offline"))),
+      h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(3)), t("setup.check")), h("p", {}, t("setup.checkHelp")), refusals)),
+    close: () => clearInterval(timer),
+  };
+}

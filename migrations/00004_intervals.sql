@@ -1,0 +1,419 @@
+-- +goose Up
+
+-- Intervals: one row for each finished typing interval, recording interval and visit. They follow from the events alone
+-- (00002_spans.sql has the rules) and can be rebuilt at any time. Three facts keep them correct:
+--
+--   * watermark: everything that ended up to it is stored, except for contacts whose checkpoint is earlier.
+--   * checkpoint: a contact whose events arrive late goes back to a point before them. Its intervals that start after the
+--     checkpoint no longer count; the next refresh replaces them.
+--   * What is not stored is computed when asked for: fresh_intervals() continues from contact_states, which remembers how
+--     things stood at the watermark or the checkpoint, so it reads only the events after it.
+--
+-- So each query reads stored_intervals plus fresh_intervals(), in one snapshot, and is complete up to now.
+--
+-- How they are kept current is in 00005_refresh.sql, how they are summed up in 00006_sums.sql.
+
+CREATE TABLE interval_progress (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    cutoff timestamptz NOT NULL DEFAULT now(),
+    watermark timestamptz NOT NULL DEFAULT now(),
+    CHECK (watermark <= cutoff)
+);
+COMMENT ON COLUMN interval_progress.cutoff IS 'An event received up to here is late: its transaction calls mark_late';
+COMMENT ON COLUMN interval_progress.watermark IS 'Intervals that ended up to here are stored';
+INSERT INTO interval_progress DEFAULT VALUES;
+
+-- Eight-byte columns first and one-byte codes last: a row takes 68 bytes with its line pointer.
+CREATE TABLE intervals (
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL,
+    confirmed_until timestamptz NOT NULL,
+    contact_id integer NOT NULL,
+    instance_id integer NOT NULL,
+    events integer NOT NULL,
+    measure "char" NOT NULL,
+    ended_by "char" NOT NULL,
+    outcome "char" NOT NULL DEFAULT '-',
+    PRIMARY KEY (contact_id, measure, started_at)
+) PARTITION BY RANGE (started_at);
+COMMENT ON TABLE intervals IS 'Finished typing intervals, recording intervals and visits; partitioned by calendar month, UTC';
+COMMENT ON COLUMN intervals.confirmed_until IS 'The confirmed part is [started_at, confirmed_until): only an event starts an interval';
+COMMENT ON COLUMN intervals.events IS 'How many events set or renewed the status within it';
+COMMENT ON COLUMN intervals.measure IS 't typing, r recording, v visit';
+COMMENT ON COLUMN intervals.ended_by IS 'e event, t timeout, m message, g gap';
+COMMENT ON COLUMN intervals.outcome IS 's sent, a abandoned, - not known';
+
+-- +goose StatementBegin
+CREATE FUNCTION measure_name(measure "char") RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE measure WHEN 't' THEN 'typing' WHEN 'r' THEN 'recording' WHEN 'v' THEN 'inChat' END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE FUNCTION measure_code(name text) RETURNS "char"
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE name WHEN 'typing' THEN 't' WHEN 'recording' THEN 'r' WHEN 'inChat' THEN 'v' END::"char";
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE FUNCTION ended_by_name(ended_by "char") RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE ended_by WHEN 'e' THEN 'event' WHEN 't' THEN 'timeout' WHEN 'm' THEN 'message' WHEN 'g' THEN 'gap' ELSE 'open' END;
+-- +goose StatementEnd
+
+-- The length of an interval in microseconds; 0 if end_at is not after start_at. By way of double precision, which is exact
+-- for lengths up to 285 years and much faster than numeric.
+-- +goose StatementBegin
+CREATE FUNCTION micros_between(start_at timestamptz, end_at timestamptz) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN greatest((date_part('epoch', end_at - start_at) * 1000000)::bigint, 0);
+-- +goose StatementEnd
+
+-- The full hour, UTC, that a moment lies in.
+-- +goose StatementBegin
+CREATE FUNCTION hour_of(moment timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin('1 hour', moment, '2000-01-01Z');
+-- +goose StatementEnd
+
+-- Whether an interval contains the beginning of an hour, or ends with it.
+-- +goose StatementBegin
+CREATE FUNCTION crosses_hour(started_at timestamptz, ended_at timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN hour_of(ended_at) > started_at;
+-- +goose StatementEnd
+
+-- Rows are stored nearly in the order of started_at, so a few pages of BRIN serve every filter on it, and on the hour.
+CREATE INDEX intervals_started_at ON intervals USING brin (started_at, hour_of(started_at))
+WITH (pages_per_range = 16, autosummarize = on);
+
+-- An interval that overlaps an hour starts in it or contains its beginning. The few that do are found by this index,
+-- however long they are.
+CREATE INDEX intervals_crossing ON intervals USING gist (tstzrange(started_at, ended_at, '()'))
+WHERE crosses_hour(started_at, ended_at);
+
+-- The stored intervals that count.
+CREATE VIEW stored_intervals AS
+SELECT i.*
+FROM intervals AS i
+WHERE
+    NOT EXISTS (
+        SELECT FROM contact_states AS s
+        WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
+    );
+
+-- Each event of these contacts after what is settled and up to until_at, with what precedes and follows it; first, as if it
+-- were an event, how things stood before. Of events with the same received_at only the last counts.
+--   after_at               everything up to it is settled
+--   pauses_at, leaves_at   when the status runs out, see 00002_spans.sql
+--   next_at, next_status   the contact's next event; NULL: none
+--   since, span_events, span_first_event_at   of the span that the event is in: its start, its events up to this one, and the
+--                          first of them; the last two are NULL where they are not known
+--   visit_started_at, visit_events   the same of the visit, if the status is not UNAVAILABLE
+-- +goose StatementBegin
+CREATE FUNCTION steps(contact_ids integer [], until_at timestamptz)
+RETURNS TABLE (
+    contact_id integer,
+    instance_id integer,
+    after_at timestamptz,
+    at timestamptz,
+    status smallint,
+    pauses_at timestamptz,
+    leaves_at timestamptz,
+    next_at timestamptz,
+    next_status smallint,
+    since timestamptz,
+    span_events bigint,
+    span_first_event_at timestamptz,
+    visit_started_at timestamptz,
+    visit_events bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 AS $$
+WITH contact AS (
+    SELECT
+        c.id,
+        c.instance_id,
+        t.typing,
+        t.recording,
+        t.presence,
+        coalesce(s.checkpoint, (SELECT p.watermark FROM interval_progress AS p)) AS after_at,
+        s.last_event_at,
+        s.status,
+        s.since,
+        s.span_events,
+        s.span_first_event_at,
+        s.visit_started_at,
+        s.visit_events
+    FROM unnest(contact_ids) AS k (id)
+    INNER JOIN contacts AS c ON c.id = k.id
+    INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
+    LEFT JOIN contact_states AS s ON s.contact_id = k.id
+),
+
+feed AS (
+    SELECT
+        id,
+        instance_id,
+        after_at,
+        last_event_at AS at,
+        (-1)::smallint AS seq,
+        status,
+        typing,
+        recording,
+        presence,
+        since,
+        span_events,
+        span_first_event_at,
+        visit_started_at,
+        visit_events
+    FROM contact
+    WHERE status IS NOT NULL
+    UNION ALL
+    SELECT
+        c.id,
+        c.instance_id,
+        c.after_at,
+        e.received_at,
+        e.seq,
+        e.status,
+        c.typing,
+        c.recording,
+        c.presence,
+        NULL,
+        1,
+        e.received_at,
+        NULL,
+        1
+    FROM contact AS c
+    -- OFFSET 0 makes it one search of the key for each contact.
+    CROSS JOIN LATERAL (
+        SELECT e.received_at, e.seq, e.status
+        FROM events AS e
+        WHERE e.contact_id = c.id AND e.received_at > c.after_at AND e.received_at <= until_at
+        OFFSET 0
+    ) AS e
+),
+
+step AS (
+    SELECT
+        *,
+        at + CASE status WHEN 3 THEN typing WHEN 5 THEN recording END AS pauses_at,
+        at + CASE status WHEN 3 THEN typing + presence WHEN 5 THEN recording + presence WHEN 2 THEN NULL ELSE presence END AS leaves_at
+    FROM (SELECT *, lead(at) OVER (PARTITION BY id ORDER BY at, seq) AS following_at FROM feed) AS f
+    WHERE following_at IS DISTINCT FROM at
+),
+
+placed AS (
+    SELECT
+        *,
+        row_number() OVER w AS nth,
+        lag(status) OVER w AS previous_status,
+        lag(pauses_at) OVER w AS previous_pauses_at,
+        lag(leaves_at) OVER w AS previous_leaves_at,
+        lead(at) OVER w AS next_at,
+        lead(status) OVER w AS next_status
+    FROM step
+    WINDOW w AS (PARTITION BY id ORDER BY at, seq)
+),
+
+-- Where spans and visits begin: at the event, or before it if time alone had brought the same status already.
+begun AS (
+    SELECT
+        *,
+        CASE
+            WHEN previous_leaves_at < at THEN CASE status WHEN 2 THEN previous_leaves_at ELSE at END
+            WHEN previous_pauses_at < at THEN CASE status WHEN 4 THEN previous_pauses_at ELSE at END
+            WHEN previous_status IS DISTINCT FROM status THEN coalesce(since, at)
+        END AS span_begins_at,
+        CASE
+            WHEN status <> 2 AND (coalesce(previous_status, 2) = 2 OR previous_leaves_at < at) THEN coalesce(visit_started_at, at)
+        END AS visit_begins_at
+    FROM placed
+)
+
+SELECT
+    id,
+    instance_id,
+    after_at,
+    at,
+    status,
+    pauses_at,
+    leaves_at,
+    next_at,
+    next_status,
+    max(span_begins_at) OVER w,
+    nth - max(CASE WHEN span_begins_at IS NOT NULL THEN nth - span_events END) OVER w,
+    max(CASE WHEN span_begins_at IS NOT NULL THEN span_first_event_at END) OVER w,
+    max(visit_begins_at) OVER w,
+    nth - max(CASE WHEN visit_begins_at IS NOT NULL THEN nth - visit_events END) OVER w
+FROM begun
+WINDOW w AS (PARTITION BY id ORDER BY at, seq ROWS UNBOUNDED PRECEDING)
+$$;
+-- +goose StatementEnd
+
+-- The intervals whose last event a step is: ended by the next event, by a timeout, or not at all up to now (NULL).
+-- +goose StatementBegin
+CREATE FUNCTION intervals_after(
+    status smallint,
+    at timestamptz,
+    pauses_at timestamptz,
+    leaves_at timestamptz,
+    next_at timestamptz,
+    next_status smallint,
+    now timestamptz
+)
+RETURNS TABLE (measure "char", ended_at timestamptz, confirmed_until timestamptz, ended_by "char")
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT
+    measure::"char",
+    CASE
+        WHEN next_at <= runs_out_at THEN next_at
+        WHEN runs_out_at < coalesce(next_at, now + interval '1 microsecond') THEN runs_out_at
+    END,
+    CASE WHEN next_at <= runs_out_at THEN next_at ELSE at END,
+    CASE WHEN next_at <= runs_out_at THEN 'e' ELSE 't' END::"char"
+FROM (
+    SELECT CASE status WHEN 3 THEN 't' ELSE 'r' END AS measure, pauses_at AS runs_out_at
+    WHERE status IN (3, 5) AND NOT coalesce(next_status = status AND next_at <= pauses_at, false)
+    UNION ALL
+    SELECT 'v', leaves_at
+    WHERE status <> 2 AND NOT coalesce(next_status <> 2 AND next_at <= leaves_at, false)
+) AS m
+$$;
+-- +goose StatementEnd
+
+-- The intervals of these contacts that are not settled: those that ended after the watermark or the contact's checkpoint,
+-- and those that are not finished (ended_at is NULL). Of these, no more is confirmed than their length: the clock of an event
+-- may be ahead.
+-- +goose StatementBegin
+CREATE FUNCTION fresh_intervals(contact_ids integer [], now timestamptz)
+RETURNS TABLE (
+    contact_id integer,
+    instance_id integer,
+    measure "char",
+    started_at timestamptz,
+    ended_at timestamptz,
+    confirmed_until timestamptz,
+    ended_by "char",
+    events bigint
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
+SELECT
+    s.contact_id,
+    s.instance_id,
+    i.measure,
+    b.started_at,
+    i.ended_at,
+    CASE WHEN i.ended_at IS NULL THEN least(i.confirmed_until, greatest(now, b.started_at)) ELSE i.confirmed_until END,
+    CASE WHEN i.ended_at IS NULL THEN 'o'::"char" ELSE i.ended_by END,
+    CASE i.measure WHEN 'v' THEN s.visit_events ELSE s.span_events END
+FROM steps(contact_ids, 'infinity') AS s
+CROSS JOIN LATERAL intervals_after(s.status, s.at, s.pauses_at, s.leaves_at, s.next_at, s.next_status, now) AS i
+CROSS JOIN LATERAL (SELECT CASE i.measure WHEN 'v' THEN s.visit_started_at ELSE s.since END AS started_at) AS b
+WHERE i.ended_at IS NULL OR i.ended_at > s.after_at
+$$;
+-- +goose StatementEnd
+
+-- The contacts with an event in (range_start, range_end]. The planner, which does not know how short that is, would rather
+-- read the whole key, or all of the table, than the few pages that the BRIN index names.
+-- +goose StatementBegin
+CREATE FUNCTION active_contacts(range_start timestamptz, range_end timestamptz) RETURNS TABLE (contact_id integer)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET enable_indexscan = off SET enable_indexonlyscan = off SET enable_seqscan = off AS $$
+SELECT DISTINCT e.contact_id
+FROM events AS e
+WHERE e.received_at > range_start AND e.received_at <= range_end
+$$;
+-- +goose StatementEnd
+
+-- The contacts with events that are not settled.
+CREATE VIEW unsettled_contacts AS
+SELECT s.contact_id
+FROM contact_states AS s
+WHERE s.checkpoint IS NOT NULL
+UNION
+SELECT a.contact_id
+FROM active_contacts((SELECT p.watermark FROM interval_progress AS p), 'infinity') AS a;
+
+-- The contacts that have fresh intervals: besides those, who was in the chat at the watermark.
+CREATE VIEW fresh_contacts AS
+SELECT u.contact_id
+FROM unsettled_contacts AS u
+UNION
+SELECT s.contact_id
+FROM contact_states AS s
+WHERE s.visit_started_at IS NOT NULL;
+
+-- What a contact does now by contact_states alone, which is right if it is settled and has no newer events.
+-- +goose StatementBegin
+CREATE FUNCTION settled_status(contact integer, now timestamptz)
+RETURNS TABLE (status smallint, since timestamptz, first_event_at timestamptz, last_event_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT
+    status_before(now + interval '1 microsecond', s.status, s.last_event_at, t),
+    CASE status_before(now + interval '1 microsecond', s.status, s.last_event_at, t)
+        WHEN s.status THEN s.since
+        WHEN 4 THEN pauses_at(s.status, s.last_event_at, t)
+        ELSE leaves_at(s.status, s.last_event_at, t)
+    END,
+    s.first_event_at,
+    s.last_event_at
+FROM contact_states AS s
+INNER JOIN timeouts AS t ON t.instance_id = s.instance_id
+WHERE s.contact_id = contact AND s.status IS NOT NULL
+$$;
+-- +goose StatementEnd
+
+-- What each of these contacts does now and since when, and its first and last event. No row: it has no event.
+-- +goose StatementBegin
+CREATE FUNCTION contact_status(contact_ids integer [], now timestamptz)
+RETURNS TABLE (
+    contact_id integer,
+    instance_id integer,
+    status smallint,
+    since timestamptz,
+    first_event_at timestamptz,
+    last_event_at timestamptz
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
+SELECT
+    s.contact_id,
+    s.instance_id,
+    CASE WHEN s.leaves_at <= now THEN 2::smallint WHEN s.pauses_at <= now THEN 4::smallint ELSE s.status END,
+    CASE WHEN s.leaves_at <= now THEN s.leaves_at WHEN s.pauses_at <= now THEN s.pauses_at ELSE s.since END,
+    (
+        SELECT coalesce(
+            (SELECT c.first_event_at FROM contact_states AS c WHERE c.contact_id = s.contact_id),
+            (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = s.contact_id)
+        )
+    ),
+    s.at
+FROM
+    steps(
+        ARRAY(
+            SELECT k.id FROM unnest(contact_ids) AS k (id)
+            WHERE NOT EXISTS (SELECT FROM contact_states AS c WHERE c.contact_id = k.id AND c.checkpoint IS NOT NULL)
+        ),
+        'infinity'
+    ) AS s
+WHERE s.next_at IS NULL
+UNION ALL
+-- Of a contact with late events there may be many events to read: its last ones suffice.
+SELECT
+    c.contact_id,
+    c.instance_id,
+    s.status,
+    s.started_at,
+    c.first_event_at,
+    (SELECT max(e.received_at) FROM events AS e WHERE e.contact_id = c.contact_id)
+FROM contact_states AS c
+CROSS JOIN LATERAL spans(c.contact_id, 'infinity', 'infinity', now) AS s
+WHERE c.contact_id = ANY(contact_ids) AND c.checkpoint IS NOT NULL
+$$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION contact_status, settled_status;
+DROP VIEW fresh_contacts, unsettled_contacts, stored_intervals;
+DROP FUNCTION active_contacts, fresh_intervals, intervals_after, steps;
+DROP TABLE intervals, interval_progress;
+DROP FUNCTION crosses_hour, hour_of, micros_between, ended_by_name, measure_code, measure_name;

@@ -1,0 +1,49 @@
+-- +goose Up
+
+-- What was erased: an audit that holds no phone. By it, events that were received before, and come later by the spool or an
+-- import, are recognized, and those of contacts that are not to be collected again.
+CREATE TABLE erasures (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    instance text COLLATE "C" NOT NULL,
+    subject bytea NOT NULL CHECK (length(subject) = 32),
+    whole_instance boolean NOT NULL,
+    blocked boolean NOT NULL,
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    erased_by text NOT NULL,
+    events bigint NOT NULL DEFAULT 0
+);
+COMMENT ON COLUMN erasures.subject IS 'HMAC-SHA-256 of the instance and phone, or of the instance alone, by the key in erasure_key';
+COMMENT ON COLUMN erasures.erased_by IS 'the name of the token, or "command line"';
+COMMENT ON COLUMN erasures.events IS 'how many events were deleted';
+
+CREATE TABLE erasure_key (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    key bytea NOT NULL DEFAULT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+);
+INSERT INTO erasure_key DEFAULT VALUES;
+
+-- Receivers cache the ids of contacts. An id whose contact is erased must not be used again, so each erasure advances this
+-- sequence, by which they notice.
+CREATE SEQUENCE erasure_count;
+
+DROP FUNCTION database_identity;
+-- +goose StatementBegin
+CREATE FUNCTION database_identity() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN hashtextextended(
+    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass)
+    || ' ' || coalesce(pg_sequence_last_value('erasure_count'::regclass), 0)::text, 0
+);
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION database_identity;
+-- +goose StatementBegin
+CREATE FUNCTION database_identity() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN hashtextextended(
+    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass), 0
+);
+-- +goose StatementEnd
+DROP SEQUENCE erasure_count;
+DROP TABLE erasure_key, erasures;
