@@ -9,7 +9,7 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o /presencelog ./cmd/pres
 # The image has no PostgreSQL: DATABASE_URL must name one.
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /presencelog /presencelog
-# A new volume takes the owner of the directory it covers.
+# A new volume gets the owner of this directory.
 COPY --from=build --chown=65532:65532 /data /var/lib/presencelog
 ENV PRESENCELOG_LISTEN=0.0.0.0:8080 PRESENCELOG_DATA_DIR=/var/lib/presencelog
 VOLUME /var/lib/presencelog
