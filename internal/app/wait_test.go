@@ -28,17 +28,18 @@ func TestWaitUntilTypingHasStopped(t *testing.T) {
 	s := start(t)
 	s.postID(t, body("i", "a", "COMPOSING"))
 	done := make(chan waited, 1)
-	go func() { done <- s.wait(t, "a", "settle=1s") }()
+	const settle = 3 * time.Second // far longer than the pauses, also on a busy machine
+	go func() { done <- s.wait(t, "a", "settle="+settle.String()) }()
 	for _, status := range []string{"PAUSED", "RECORDING", "AVAILABLE"} { // in each pause it goes on before it has settled
 		time.Sleep(300 * time.Millisecond)
 		s.postID(t, body("i", "a", status))
 	}
 	w := <-done
-	if quiet := w.Now.Sub(w.Since); w.TimedOut || w.Status != presence.Available || quiet < time.Second {
+	if quiet := w.Now.Sub(w.Since); w.TimedOut || w.Status != presence.Available || quiet < settle {
 		t.Errorf("%+v, %s after it went quiet", w, quiet)
 	}
 	// Now it has been quiet for long enough.
-	if w := s.wait(t, "a", "settle=1s&timeout=1m"); w.TimedOut {
+	if w := s.wait(t, "a", "timeout=1m&settle="+settle.String()); w.TimedOut {
 		t.Errorf("%+v", w)
 	}
 	// From a message's arrival on, the time starts again.

@@ -287,10 +287,13 @@ func TestBatchesTouchOnePartition(t *testing.T) {
 		}
 		return scans, rows, deleted
 	}
-	runner := connect(t, url)
-	time.Sleep(100 * time.Millisecond)
+	// The statistics have what a connection has done once it has ended.
 	pool.Reset()
-	time.Sleep(500 * time.Millisecond) // the statistics of a connection that ends
+	pgtest.Eventually(t, "no other connection is left", func() bool {
+		return get[int](t, pool, `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`) == 0
+	})
+	runner := connect(t, url)
 	otherScans, _, _ := read("events_2026_11")
 	_, rowsBefore, _ := read("events_2026_10")
 	gone := run(t, runner)
