@@ -26,7 +26,7 @@ var (
 
 const (
 	maxBatchEvents = 4096
-	maxBatchBytes  = 4 << 20 // of unknown fields; what else an event holds is small
+	maxBatchBytes  = 1 << 20 // of unknown fields; what else an event holds is small
 	queueTimeout   = 5 * time.Second
 	liveSeqs       = 1 << 14 // seqs of live events stay below, so that events merged later still find larger ones
 	retryInterval  = 50 * time.Millisecond

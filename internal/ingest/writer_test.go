@@ -68,7 +68,7 @@ func TestFullQueueReturnsErrBusy(t *testing.T) {
 		})
 	}
 	big := event(b, noon, 0)
-	big.Extra = []byte(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)
+	big.Extra = []byte(`{"x":"` + strings.Repeat("x", 1<<18) + `"}`)
 	send(event(a, noon, 0))
 	pgtest.Eventually(t, "the first batch waits for the lock", func() bool { return waits(t, pool, "events") })
 	for range 4 {

@@ -22,7 +22,7 @@ import (
 var ErrFull = errors.New("the spool is full")
 
 const (
-	segmentBytes = 8 << 20
+	segmentBytes = 2 << 20
 	maxRecord    = 1 << 20
 	headerBytes  = 12 // magic, length of the payload, CRC of length and payload
 )
