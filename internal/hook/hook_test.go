@@ -26,6 +26,7 @@ import (
 	"github.com/presencelog/presencelog/internal/live"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -97,6 +98,11 @@ func (r *receiver) respond(status int) {
 func (r *receiver) waitFor(t *testing.T, want ...string) {
 	t.Helper()
 	slices.Sort(want)
+	defer func() {
+		if t.Failed() {
+			t.Logf("accepted are %q", r.accepted)
+		}
+	}()
 	pgtest.Eventually(t, fmt.Sprintf("accepted are %q", want), func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -132,6 +138,11 @@ type process struct {
 
 func startProcess(t *testing.T, pool *pgxpool.Pool) *process {
 	t.Helper()
+	for _, timeout := range []string{"typing_timeout", "recording_timeout"} { // so that a slow machine sees no change by a timeout
+		if err := settings.Set(t.Context(), pool, "", timeout, "1h"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	hub := live.New(pool, log, presence.Now)
 	ctx, cancel := context.WithCancel(t.Context())

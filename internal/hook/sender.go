@@ -24,6 +24,7 @@ import (
 const (
 	refreshInterval = time.Second     // of the hooks, and between looks for due messages
 	renewInterval   = 5 * time.Second // of the lease
+	dropTimeout     = 5 * time.Second
 	trimInterval    = time.Minute
 	catchUp         = time.Hour        // changes that are older are not caught up
 	settled         = 10 * time.Second // after which a change is queued for sure
@@ -73,7 +74,7 @@ func (s *Sender) try(ctx context.Context) error {
 		return err
 	}
 	defer func() {
-		ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 		defer cancel()
 		_ = s.q.DropHookLease(ended, s.holder) // or it expires
 	}()
