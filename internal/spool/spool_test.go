@@ -139,13 +139,13 @@ func TestLargeSegmentsAreClosed(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, plenty)
 	record := strings.Repeat("x", 1<<20)
-	for range 20 {
+	for range 5 {
 		appendAll(t, s, record)
 	}
 	if n := len(files(t, dir, ".log")); n != 3 {
-		t.Errorf("20 MiB are in %d segments", n)
+		t.Errorf("5 MiB are in %d segments", n)
 	}
-	if got := drain(t, s); len(got) != 20 {
+	if got := drain(t, s); len(got) != 5 {
 		t.Errorf("read %d records", len(got))
 	}
 	if err := s.Append([][]byte{make([]byte, maxRecord+1)}); err == nil {
