@@ -17,9 +17,24 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// touched is how many rows were read of each month's partition, from the table or its indexes.
+// counted returns a pool on a new database with one connection for all. A connection reports what it has read now and then,
+// and others may do so at any moment; what this one reports is complete when it is asked for.
+func counted(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	pool, err := postgres.Connect(t.Context(), pgtest.URL(t), "reader", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// touched is how many rows counted's connection has read of each month's partition, from the table or its indexes.
 func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
 	t.Helper()
+	if _, err := pool.Exec(t.Context(), "SELECT pg_stat_force_next_flush()"); err != nil {
+		t.Fatal(err)
+	}
 	rows, err := pool.Query(t.Context(), `
 		SELECT t.relname, t.seq_tup_read + t.idx_tup_fetch + sum(i.idx_tup_read)
 		FROM pg_stat_user_tables AS t INNER JOIN pg_stat_user_indexes AS i USING (relid)
@@ -40,7 +55,7 @@ func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
 // month that it is about. It must not depend on how many others there are.
 func TestQueriesReadOnlyTheirRange(t *testing.T) {
 	t.Parallel()
-	pool := pgtest.New(t)
+	pool := counted(t)
 	ctx := t.Context()
 	const contacts, perMonth = 40, 1000
 	var histories []presence.Event
@@ -65,12 +80,7 @@ func TestQueriesReadOnlyTheirRange(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	one, err := postgres.Connect(ctx, pool.Config().ConnString(), "reader", 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer one.Close()
-	reader := history.NewReader(one, func() time.Time { return now })
+	reader := history.NewReader(pool, func() time.Time { return now })
 	day := history.Range{From: at("2026-03-15T00:00:00Z"), To: at("2026-03-16T00:00:00Z")}
 	month := history.Range{From: at("2026-03-01T12:00:00Z"), To: at("2026-03-28T12:00:00Z")}
 	odd := history.Range{From: at("2026-03-15T00:07:00Z"), To: at("2026-03-16T00:03:00Z")}
@@ -119,18 +129,10 @@ func TestQueriesReadOnlyTheirRange(t *testing.T) {
 			return err
 		}},
 	} {
-		flush := func() {
-			t.Helper()
-			if _, err := one.Exec(ctx, "SELECT pg_stat_force_next_flush()"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		flush()
 		before := touched(t, pool)
 		if err := test.ask(ctx); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
-		flush()
 		for name, rows := range touched(t, pool) {
 			switch read := rows - before[name]; {
 			case name == "events_2026_03" && read > test.most:
