@@ -79,7 +79,13 @@ func TestRefreshAwaitsWriters(t *testing.T) {
 	refreshed := make(chan error, 2)
 	refresh := func(name string, at time.Time) {
 		of := named(t, pool, name)
-		go func() { refreshed <- intervals.Refresh(t.Context(), of, func() time.Time { return at }, 0) }()
+		go func() {
+			err := intervals.ErrBusy
+			for errors.Is(err, intervals.ErrBusy) { // it has waited for long, as on a busy machine; like a service, it tries again
+				err = intervals.Refresh(t.Context(), of, func() time.Time { return at }, 0)
+			}
+			refreshed <- err
+		}()
 		awaitWaitingForWriters(t, pool, name, refreshed)
 	}
 	refresh("first", clock())
@@ -232,18 +238,16 @@ func TestRefreshUnderLoad(t *testing.T) {
 	writing.Wait()
 	stop()
 	refreshing.Wait()
-	late := 1
-	for deadline := time.Now().Add(time.Minute); late > 0; { // one that was stopped may hold its lock a little longer
+	pgtest.Eventually(t, "no contact is late", func() bool { // one that was stopped may hold its lock a little longer
 		if err := intervals.Refresh(t.Context(), pool, clock, 0); err != nil {
 			t.Fatal(err)
 		}
+		var late int
 		if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL").Scan(&late); err != nil {
 			t.Fatal(err)
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d contacts stay late", late)
-		}
-	}
+		return late == 0
+	})
 	kept := sums(t, pool)
 	err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error { return intervals.Rebuild(t.Context(), tx, nil, nil) })
 	if err != nil {
