@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,9 +15,13 @@ import (
 
 func TestCompareFindsAcknowledgedEvents(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
 	comparison := Comparison{
 		Connections: []int{3, 9}, Duration: 150 * time.Millisecond, Runs: 1, Prefill: 1500,
-		Bodies: bodies(t, 100), Database: pgtest.Empty(t), Command: command, Progress: func(what string) { t.Log(what) },
+		Bodies: bodies(t, 100), Database: pgtest.Empty(t), Progress: func(what string) { t.Log(what) },
+		Command: func(kind Kind, listen, database, token string) *exec.Cmd {
+			return command(kind, listen, database, token, filepath.Join(dir, string(kind)))
+		},
 	}
 	report, err := comparison.Compare(t.Context())
 	if err != nil {

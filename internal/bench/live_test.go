@@ -2,6 +2,8 @@ package bench
 
 import (
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -11,11 +13,13 @@ import (
 
 func TestLiveTimesChanges(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
 	result, err := Live{
-		Processes: 2, Readers: 20, Waits: 3, Connections: 4, Duration: time.Second, Runs: 1, Bodies: bodies(t, 100),
+		// For so long that all changes are timed, also where the machine stands still for a while.
+		Processes: 2, Readers: 20, Waits: 3, Connections: 4, Duration: 3 * time.Second, Runs: 1, Bodies: bodies(t, 100),
 		Database: pgtest.Empty(t), Progress: func(what string) { t.Log(what) },
-		Command: func(_ int, listen, database, token string) *exec.Cmd {
-			return command(Service, listen, database, token)
+		Command: func(n int, listen, database, token string) *exec.Cmd {
+			return command(Service, listen, database, token, filepath.Join(dir, strconv.Itoa(n)))
 		},
 	}.Run(t.Context())
 	if err != nil {

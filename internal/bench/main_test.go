@@ -34,6 +34,7 @@ func serve(kind Kind) error {
 	}
 	a, err := app.Start(ctx, app.Config{
 		Listen: listen, Database: database, WebhookTokens: []string{token}, Streams: 100, Log: slog.New(slog.DiscardHandler),
+		SpoolDir: os.Getenv("BENCH_SPOOL"), SpoolBytes: 1 << 30,
 	})
 	if err != nil {
 		return err
@@ -43,9 +44,11 @@ func serve(kind Kind) error {
 	return nil
 }
 
-func command(kind Kind, listen, database, token string) *exec.Cmd {
+// command has a spool, as the service that is measured has: without it, each event that PostgreSQL does not store within 2 s
+// fails, which a busy machine is enough for.
+func command(kind Kind, listen, database, token, spool string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(),
-		"BENCH_KIND="+string(kind), "BENCH_LISTEN="+listen, "BENCH_DATABASE="+database, "BENCH_TOKEN="+token)
+		"BENCH_KIND="+string(kind), "BENCH_LISTEN="+listen, "BENCH_DATABASE="+database, "BENCH_TOKEN="+token, "BENCH_SPOOL="+spool)
 	return cmd
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	startTimeout = 30 * time.Second // for a server to respond
+	startTimeout = 2 * time.Minute // for a server to respond
 	stopTimeout  = 20 * time.Second
 )
 
