@@ -32,6 +32,14 @@ func create(t testing.TB, pool *pgxpool.Pool, instances ...string) (string, *pgx
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		// A connection that ends drops its temporary objects, and must not meet DROP OWNED there.
+		pgtest.Eventually(t, "the analyst's connections have ended", func() (ended bool) {
+			const sql = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE usename = $1)"
+			if err := pool.QueryRow(context.Background(), sql, name).Scan(&ended); err != nil {
+				t.Fatal(err)
+			}
+			return ended
+		})
 		if err := analyst.Drop(context.Background(), pool, name); err != nil {
 			t.Error(err)
 		}
