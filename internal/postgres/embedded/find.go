@@ -61,6 +61,9 @@ func findVersion(ctx context.Context, cacheDir, version string, log *slog.Logger
 			others = append(others, other)
 		}
 	}
+	if ctx.Err() != nil { // then the programs were not asked, or could not answer
+		return "", others, context.Cause(ctx)
+	}
 	if _, err := exec.LookPath("npm"); err != nil {
 		return "", others, errNotFound
 	}
