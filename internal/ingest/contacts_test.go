@@ -177,6 +177,7 @@ func TestLateBatchesTakeOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	pool, sent := traced(t)
 	s := ingest.NewStore(pool)
+	s.ExpectLate(time.Hour) // however long the next batch takes to come
 	write(t, s, event(a, noon, 0))
 	ingest.SetCutoff(t, pool, noon.Add(time.Hour))
 	write(t, s, event(a, noon.Add(time.Second), 0)) // which finds out

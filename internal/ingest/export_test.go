@@ -31,5 +31,8 @@ func (s *Store) CachedContacts() int {
 	return len(s.contacts.ids)
 }
 
+// ExpectLate changes how long batches that follow a late one are expected to be late too.
+func (s *Store) ExpectLate(d time.Duration) { s.lateFor = d }
+
 // LimitCache limits how many contact ids are cached.
 func (s *Store) LimitCache(max int) { s.contacts.max = max }

@@ -30,7 +30,7 @@ func payload(at time.Time, body string) ingest.Rejected {
 
 func config(t *testing.T, pool *pgxpool.Pool) ingest.Config {
 	return ingest.Config{
-		Pool: pool, Timeout: 10 * time.Second, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Pool: pool, Timeout: pgtest.Timeout, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 }
 

@@ -31,6 +31,7 @@ type Store struct {
 	contacts  *contactIDs
 	found     lookup // of the batch that is being written
 	rows      db.InsertEventsParams
+	lateFor   time.Duration
 	lateUntil time.Time
 }
 
@@ -38,7 +39,7 @@ type Store struct {
 func NewStore(pool *pgxpool.Pool) *Store { return newStore(pool, newContactIDs(pool)) }
 
 func newStore(pool *pgxpool.Pool, contacts *contactIDs) *Store {
-	return &Store{pool: pool, contacts: contacts}
+	return &Store{pool: pool, contacts: contacts, lateFor: lateInterval}
 }
 
 // outcome is what became of a batch that was to be inserted as it is.
@@ -69,7 +70,7 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		case inserted:
 			return nil
 		case late:
-			s.lateUntil = time.Now().Add(lateInterval)
+			s.lateUntil = time.Now().Add(s.lateFor)
 		}
 		stored, err := s.insertMissing(ctx, events)
 		if err != nil || stored {

@@ -21,7 +21,7 @@ import (
 func newWriter(t *testing.T, pool *pgxpool.Pool) *ingest.Writer {
 	t.Helper()
 	w := ingest.NewWriter(ingest.Config{
-		Pool: pool, Timeout: time.Minute, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Pool: pool, Timeout: pgtest.Timeout, Metrics: metrics.New(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	t.Cleanup(w.Close)
 	return w
