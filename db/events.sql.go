@@ -335,14 +335,16 @@ func (q *Queries) InsertMissingEvents(ctx context.Context, arg InsertMissingEven
 	return result.RowsAffected(), nil
 }
 
-const makePartitions = `-- name: MakePartitions :exec
-SELECT make_partition('events', $1::date), make_partition('intervals', $1)
+const makePartitions = `-- name: MakePartitions :one
+SELECT (make_partition('events', $1::date)::integer + make_partition('intervals', $1)::integer > 0)::boolean AS made
 `
 
-// Of a month.
-func (q *Queries) MakePartitions(ctx context.Context, month pgtype.Date) error {
-	_, err := q.db.Exec(ctx, makePartitions, month)
-	return err
+// Of a month. Returns whether there were none.
+func (q *Queries) MakePartitions(ctx context.Context, month pgtype.Date) (bool, error) {
+	row := q.db.QueryRow(ctx, makePartitions, month)
+	var made bool
+	err := row.Scan(&made)
+	return made, err
 }
 
 const mergeEvents = `-- name: MergeEvents :execrows
@@ -415,4 +417,13 @@ func (q *Queries) MergeEvents(ctx context.Context, arg MergeEventsParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const renewPlans = `-- name: RenewPlans :exec
+SELECT renew_plans()
+`
+
+func (q *Queries) RenewPlans(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, renewPlans)
+	return err
 }

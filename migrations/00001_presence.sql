@@ -115,16 +115,16 @@ RETURN (ARRAY['AVAILABLE', 'UNAVAILABLE', 'COMPOSING', 'PAUSED', 'RECORDING'])[s
 
 -- Creates the partition of a calendar month (UTC) of events or intervals if it does not exist. A separate table is created
 -- and attached, because CREATE TABLE ... PARTITION OF would lock out readers and writers of the whole table while it waits
--- for its lock.
+-- for its lock. Returns whether it did; renew_plans has to follow.
 -- +goose StatementBegin
-CREATE FUNCTION make_partition(parent text, month date) RETURNS void
+CREATE FUNCTION make_partition(parent text, month date) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
     first_day date := date_trunc('month', month::timestamp);
     partition text := parent || '_' || to_char(first_day, 'YYYY_MM');
 BEGIN
     IF to_regclass(partition) IS NOT NULL THEN
-        RETURN;
+        RETURN false;
     END IF;
     PERFORM FROM locks WHERE locks.name = 'partitions' FOR UPDATE;
     -- to_regclass may not know yet what was created while this waited.
@@ -132,7 +132,7 @@ BEGIN
         SELECT FROM pg_catalog.pg_class AS c
         WHERE c.relname = partition AND c.relnamespace = (SELECT p.relnamespace FROM pg_catalog.pg_class AS p WHERE p.oid = parent::regclass)
     ) THEN
-        RETURN;
+        RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', partition, parent);
     EXECUTE format(
@@ -142,6 +142,20 @@ BEGIN
         first_day::timestamp AT TIME ZONE 'UTC',
         (first_day + interval '1 month')::timestamp AT TIME ZONE 'UTC'
     );
+    RETURN true;
+END
+$$;
+-- +goose StatementEnd
+
+-- Has other sessions plan again what reads events or intervals. PostgreSQL does so by itself when a partition is attached, but
+-- misses a plan that is being made in that moment, if the table is in a function that is inlined: it would be kept, and never
+-- see the partition. So this is called a little later.
+-- +goose StatementBegin
+CREATE FUNCTION renew_plans() RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    ALTER TABLE ONLY events ALTER COLUMN received_at SET STATISTICS -1;
+    ALTER TABLE ONLY intervals ALTER COLUMN started_at SET STATISTICS -1;
 END
 $$;
 -- +goose StatementEnd
@@ -190,4 +204,4 @@ RETURN (
 
 -- +goose Down
 DROP TABLE contact_states, events, contacts, analysts, instances, settings, locks;
-DROP FUNCTION first_month, complete_time_indexes, make_partition, status_name;
+DROP FUNCTION first_month, complete_time_indexes, renew_plans, make_partition, status_name;

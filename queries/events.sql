@@ -188,6 +188,9 @@ FROM (
 ) AS p
 ORDER BY p.place;
 
--- name: MakePartitions :exec
--- Of a month.
-SELECT make_partition('events', @month::date), make_partition('intervals', @month);
+-- name: MakePartitions :one
+-- Of a month. Returns whether there were none.
+SELECT (make_partition('events', @month::date)::integer + make_partition('intervals', @month)::integer > 0)::boolean AS made;
+
+-- name: RenewPlans :exec
+SELECT renew_plans();
