@@ -15,6 +15,7 @@ import (
 	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 const recipes = "../../docs/recipes"
@@ -35,12 +36,17 @@ func recipe(t *testing.T, section, language string) string {
 	return code + "\n"
 }
 
-// run starts the recipe's program.
+// runRecipe returns the recipe's program, which is to be started.
 func runRecipe(t *testing.T, s *service, code, file string, env []string, command ...string) *exec.Cmd {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), file)
 	if err := os.WriteFile(path, []byte(code), 0o600); err != nil {
 		t.Fatal(err)
+	}
+	if command[0] == "go" { // on a machine that has never compiled net/http, this takes longer than anything here may
+		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, path).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 	cmd := exec.CommandContext(t.Context(), command[0], append(command[1:], path)...)
 	cmd.Env = append(append(os.Environ(), "PRESENCELOG_URL="+s.url, "PRESENCELOG_TOKEN=secret", "INSTANCE=i", "PHONE=5544999999999"), env...)
@@ -59,8 +65,11 @@ func TestRecipesWaitBeforeTheReply(t *testing.T) {
 		t.Run(r.section, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, func(c *app.Config) { c.APITokens = []string{"secret"} })
-			s.postID(t, body("i", "5544999999999", "COMPOSING"))
+			if err := settings.Set(t.Context(), s.pool, "", "typing_timeout", "1h"); err != nil { // however long the program takes to start
+				t.Fatal(err)
+			}
 			cmd := runRecipe(t, s, recipe(t, r.section, r.language), r.file, nil, r.command...)
+			s.postID(t, body("i", "5544999999999", "COMPOSING"))
 			done := make(chan struct{})
 			var out []byte
 			var err error
