@@ -38,7 +38,7 @@ import (
 )
 
 const (
-	commitTimeout       = 2 * time.Second  // after which the database counts as away
+	awayAfter           = 2 * time.Second  // without an answer, the database counts as away
 	drainTimeout        = 15 * time.Second // for the requests under way when the service stops
 	maintenanceInterval = 6 * time.Hour
 	refreshInterval     = 5 * time.Second
@@ -67,6 +67,7 @@ type Config struct {
 	TokensFile    string         // where webhook tokens are kept for a start while the database is unavailable; "" is nowhere
 	Connections   Connections    // how many clients may have open; zero: the default
 	Streams       int            // how many streams and waits a token may have open from one address
+	AwayAfter     time.Duration  // how long an answer of the database may take before it counts as away; zero: the default
 	Version       string
 	Demo          bool             // the data are synthetic, and the page says so
 	Now           func() time.Time // the clock; nil: presence.Now
@@ -98,6 +99,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if c.Now == nil {
 		c.Now = presence.Now
 	}
+	c.AwayAfter = cmp.Or(c.AwayAfter, awayAfter)
 	a := &App{log: c.Log, now: c.Now, meter: metrics.New(), failed: make(chan error, 1)}
 	a.meter.BuildInfo(c.Version)
 	defer func() {
@@ -134,7 +136,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	spooled, spoolRejected := a.openSpools(c)
 	startedAt := c.Now()
 	prepare := func(ctx context.Context) error {
-		ping, cancel := context.WithTimeout(ctx, 2*commitTimeout)
+		ping, cancel := context.WithTimeout(ctx, 2*c.AwayAfter)
 		defer cancel()
 		if err := postgres.Ping(ping, writePool); err != nil { // migrating may take long, but not the first response
 			return err
@@ -165,7 +167,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		erased.Run(ctx, func() { hub.Forget(erased.Erased) })
 	})
 	writer := ingest.NewWriter(ingest.Config{
-		Pool: writePool, Spool: spooled, Timeout: commitTimeout, Prepare: prepare, Metrics: a.meter, Log: c.Log, Limits: c.Limits,
+		Pool: writePool, Spool: spooled, Timeout: c.AwayAfter, Prepare: prepare, Metrics: a.meter, Log: c.Log, Limits: c.Limits,
 		Rejected: ingest.Rejection{Spool: spoolRejected, MaxBytes: c.Rejected.MaxBytes, Keep: c.Rejected.Keep},
 		Durable:  hub.Durable,
 		Keep:     erased.Keep,
@@ -190,7 +192,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 			return erasure.Erase(ctx, writePool, r)
 		},
 		Live: hub, Streams: c.Streams, Auth: a.Auth, Version: c.Version, Log: c.Log,
-		Now: c.Now, Ready: (&readiness{writer: writer, pool: checkPool}).check,
+		Now: c.Now, Ready: (&readiness{writer: writer, pool: checkPool, timeout: c.AwayAfter}).check,
 		Status: func() api.Status { return status(startedAt, a.meter, a.Auth, writer, spooled) },
 	})
 	mux.Handle("GET /metrics", a.Auth.RequireFromOutside(a.meter.Handler()))
@@ -234,7 +236,7 @@ func (c Config) Public() bool {
 func (a *App) startAuth(ctx context.Context, c Config, pool *pgxpool.Pool) {
 	a.Auth = auth.New(auth.Config{
 		Pool: pool, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,
-		Limits: c.AuthLimits, Proxies: c.Proxies,
+		Limits: c.AuthLimits, Proxies: c.Proxies, Timeout: c.AwayAfter / 2,
 		Log: c.Log, Now: c.Now,
 	})
 	if err := a.Auth.Refresh(ctx); err != nil {

@@ -60,7 +60,9 @@ func TestBackup(t *testing.T) {
 	}
 	dir := t.TempDir()
 	shell(t, dir, from, commands[1])
-	service := start(t, func(c *app.Config) { c.Database, c.SpoolDir, c.SpoolBytes = to.ConnString(), t.TempDir(), 1<<20 })
+	service := start(t, func(c *app.Config) {
+		c.Database, c.SpoolDir, c.SpoolBytes, c.AwayAfter = to.ConnString(), t.TempDir(), 1<<20, 0
+	})
 	const body = `{"type":"PresenceChatCallback","phone":"%s","status":"COMPOSING","instanceId":"new"}`
 	service.postID(t, fmt.Sprintf(body, "before"))
 	shell(t, dir, to, commands[2])

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
@@ -242,7 +243,7 @@ func conform(t *testing.T, doc map[string]any, schema, v any, where string) {
 
 func TestReadinessFollowsTheDatabase(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, func(c *app.Config) { c.AwayAfter = 0 })
 	get := func(path string) answer { return s.do(t, request(t, http.MethodGet, s.url+path, nil)) }
 	ok := func(path string) bool {
 		a := get(path)

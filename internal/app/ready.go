@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	pingTimeout  = 2 * time.Second
 	pingInterval = 500 * time.Millisecond
 	newInterval  = 5 * time.Second
 )
@@ -21,8 +20,9 @@ const (
 // readiness says whether the database accepts events, and new connections that do what maintenance needs. Anybody may ask,
 // so the database is asked only now and then, by one request for all.
 type readiness struct {
-	writer *ingest.Writer
-	pool   *pgxpool.Pool
+	writer  *ingest.Writer
+	pool    *pgxpool.Pool
+	timeout time.Duration
 
 	mu          sync.Mutex
 	ping, fresh result
@@ -39,7 +39,7 @@ func (r *readiness) check(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout) // the result is not for this request alone
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout) // the result is not for this request alone
 	defer cancel()
 	if time.Since(r.ping.at) > pingInterval {
 		r.ping = result{time.Now(), r.pool.Ping(ctx)}

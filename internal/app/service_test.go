@@ -40,6 +40,7 @@ func start(t testing.TB, change ...func(*app.Config)) *service {
 	t.Helper()
 	config := app.Config{
 		Listen: "127.0.0.1:0", Database: pgtest.URL(t), Version: "v1.2.3", Streams: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		AwayAfter: 20 * time.Second, // a busy machine may stand still for some seconds, and the database is there all the same
 	}
 	for _, f := range change {
 		f(&config)

@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -20,7 +21,6 @@ import (
 
 const (
 	refreshInterval    = 500 * time.Millisecond
-	refreshTimeout     = time.Second
 	minRefreshInterval = 50 * time.Millisecond // at least, however many unknown tokens are sent
 	useInterval        = 30 * time.Second      // how often the last use of tokens is written at most
 )
@@ -39,17 +39,19 @@ type Config struct {
 	File    string
 	Limits  Limits
 	Proxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are trusted
+	Timeout time.Duration  // of reading the tokens, for which requests with unknown ones wait; zero: a second
 	Log     *slog.Logger
 	Now     func() time.Time
 }
 
 // Authenticator authorizes requests. It may be used by many goroutines.
 type Authenticator struct {
-	pool *pgxpool.Pool
-	env  []*Token
-	open bool
-	log  *slog.Logger
-	now  func() time.Time
+	pool    *pgxpool.Pool
+	env     []*Token
+	open    bool
+	timeout time.Duration
+	log     *slog.Logger
+	now     func() time.Time
 
 	known atomic.Pointer[known]
 	uses  sync.Map // of *use by the token's id
@@ -81,7 +83,7 @@ type session struct {
 // New returns an Authenticator that knows the tokens from the environment. Run makes it know the others.
 func New(c Config) *Authenticator {
 	a := &Authenticator{
-		pool: c.Pool, open: c.Open, log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
+		pool: c.Pool, open: c.Open, timeout: cmp.Or(c.Timeout, time.Second), log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
 		webhooks: newLimiter(c.Limits.Webhooks), requests: newLimiter(c.Limits.API), failures: newLimiter(c.Limits.Failures),
 		signIns: newLimiter(signInRate), proxies: c.Proxies,
 	}
@@ -130,7 +132,7 @@ func (a *Authenticator) Run(ctx context.Context) {
 		case <-uses.C:
 			a.WriteUses(ctx)
 		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 			defer cancel()
 			a.WriteUses(end)
 			return
@@ -151,7 +153,7 @@ func (a *Authenticator) refresh(ctx context.Context, since time.Time) error {
 	time.Sleep(minRefreshInterval - time.Since(a.attempted))
 	begun := time.Now()
 	a.attempted = begun
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
 	defer cancel()
 	tokens, err := List(ctx, a.pool)
 	if err != nil {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // running returns an Authenticator on a pool that is kept current.
 func running(t *testing.T, pool *pgxpool.Pool, change ...func(*auth.Config)) *auth.Authenticator {
 	t.Helper()
-	c := auth.Config{Pool: pool, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: presence.Now}
+	c := auth.Config{Pool: pool, Timeout: pgtest.Timeout, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: presence.Now}
 	for _, f := range change {
 		f(&c)
 	}
@@ -223,7 +223,7 @@ func TestSecretsAreNotStored(t *testing.T) {
 func TestLastUseIsRecorded(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	a := auth.New(auth.Config{Pool: pool, Log: slog.New(slog.DiscardHandler), Now: presence.Now})
+	a := auth.New(auth.Config{Pool: pool, Timeout: pgtest.Timeout, Log: slog.New(slog.DiscardHandler), Now: presence.Now})
 	secret := create(t, pool, auth.Token{Name: "reader", Scopes: []auth.Scope{auth.Read}})
 	before := presence.Now()
 	if _, err := a.Authorize(bearer(secret), auth.Read); err != nil {
