@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,9 +139,12 @@ func TestLiveSendsChanges(t *testing.T) {
 	f.expect("a RECORDING")
 }
 
+// The clock goes on when the feed has told of what was before: a change that has run out already is not told.
 func TestLiveSendsTimeouts(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	began := presence.Now()
+	var elapsed atomic.Int64
+	s := start(t, func(c *app.Config) { c.Now = func() time.Time { return began.Add(time.Duration(elapsed.Load())) } })
 	for _, name := range []string{"typing_timeout", "presence_timeout"} {
 		if err := settings.Set(t.Context(), s.pool, "", name, "1s"); err != nil {
 			t.Fatal(err)
@@ -149,7 +153,9 @@ func TestLiveSendsTimeouts(t *testing.T) {
 	f := s.listen(t, "", "")
 	s.postID(t, body("i", "a", "COMPOSING"))
 	typing := f.expect("a COMPOSING")
+	elapsed.Store(int64(time.Second))
 	paused := f.expect("a PAUSED")
+	elapsed.Store(int64(2 * time.Second))
 	left := f.expect("a UNAVAILABLE")
 	if d, e := paused.Data.Since.Sub(typing.Data.Since), left.Data.Since.Sub(paused.Data.Since); d != time.Second || e != time.Second {
 		t.Errorf("typing lasted %s, the pause %s", d, e)
@@ -184,7 +190,7 @@ func TestLiveFilters(t *testing.T) {
 func TestLiveResumes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	f := s.listen(t, "", "")
+	f, other := s.listen(t, "", ""), s.listen(t, "", "")
 	s.postID(t, body("i", "a", "COMPOSING"))
 	f.expect("a COMPOSING")
 	f.close()
@@ -192,6 +198,7 @@ func TestLiveResumes(t *testing.T) {
 		s.postID(t, body("i", "a", status))
 		s.postID(t, body("i", "b", status))
 	}
+	other.expect("a COMPOSING", "a PAUSED", "b PAUSED", "a RECORDING", "b RECORDING") // so the feed knows all of it
 	// The state, not what was missed.
 	g := s.listen(t, "", f.id)
 	g.expect("a RECORDING", "b RECORDING")

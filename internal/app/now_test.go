@@ -13,6 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 type nowPage struct {
@@ -45,6 +46,11 @@ func (s *service) nowPages(t *testing.T, query url.Values, limit int) (all []his
 func TestNowMatchesListsOfContacts(t *testing.T) {
 	t.Parallel()
 	s := start(t)
+	for _, timeout := range []string{"typing_timeout", "recording_timeout", "presence_timeout"} {
+		if err := settings.Set(t.Context(), s.pool, "", timeout, "30m"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rng := pgtest.Rand(t)
 	now := time.Now().UTC().Truncate(time.Second)
 	var lines strings.Builder
