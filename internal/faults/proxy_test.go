@@ -18,10 +18,11 @@ type proxy struct {
 	host   string
 	target string
 
-	delay      atomic.Int64 // nanoseconds by which responses are delayed
-	refuse     atomic.Bool  // new connections are closed at once
-	swallow    atomic.Bool  // nothing is forwarded or closed, as with a pulled cable
-	cutCommits atomic.Int64 // each commit of this number loses its response; 0: none
+	delay       atomic.Int64 // nanoseconds by which responses are delayed
+	delayCommit atomic.Int64 // nanoseconds by which those to commits are delayed as well
+	refuse      atomic.Bool  // new connections are closed at once
+	swallow     atomic.Bool  // nothing is forwarded or closed, as with a pulled cable
+	cutCommits  atomic.Int64 // each commit of this number loses its response; 0: none
 
 	commits atomic.Int64 // successful ones
 	cut     atomic.Int64 // of these, those whose response was dropped
@@ -65,15 +66,22 @@ func (x *proxy) serve(client net.Conn) {
 		client.Close()
 		return
 	}
-	server, err := net.DialTimeout("tcp", x.target+":5432", time.Second)
+	server, err := net.DialTimeout("tcp", x.target+":5432", 10*time.Second)
 	if err != nil {
 		client.Close()
 		return
 	}
 	l := &link{client: client, server: server}
 	x.mu.Lock()
-	x.links[l] = true
+	refused := x.refuse.Load() // since it was asked above, and then cutAll may not have seen this link
+	if !refused {
+		x.links[l] = true
+	}
 	x.mu.Unlock()
+	if refused {
+		l.close()
+		return
+	}
 	var both sync.WaitGroup
 	both.Go(func() { x.fromClient(l); l.close() })
 	both.Go(func() { x.fromServer(l); l.close() })
@@ -153,6 +161,9 @@ func (x *proxy) fromServer(l *link) {
 		}
 		if kind == 'Z' {
 			time.Sleep(time.Duration(x.delay.Load()))
+			if l.committing.Load() {
+				time.Sleep(time.Duration(x.delayCommit.Load()))
+			}
 			if l.committing.Swap(false) && done {
 				n, every := x.commits.Add(1), x.cutCommits.Load()
 				if every > 0 && n%every == 0 {
