@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/presencelog/presencelog/internal/pgtest"
@@ -81,7 +80,9 @@ func (d *database) launch() {
 	must(d.t, err)
 	defer out.Close()
 	cmd.Stdout, cmd.Stderr = out, out
-	d.proc = start(d.t, cmd)
+	proc := start(d.t, cmd)
+	d.proc = proc
+	d.t.Cleanup(func() { proc.quit() })
 }
 
 func (d *database) url() string {
@@ -96,7 +97,7 @@ func urlAt(host string) string {
 }
 
 func (d *database) connect() (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	return pgx.Connect(ctx, d.url())
 }

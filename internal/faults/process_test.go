@@ -74,6 +74,21 @@ func (p *process) kill() {
 	<-p.done
 }
 
+// quit has PostgreSQL shut down at once. Killed instead, it would leave its shared memory to the machine, and that of many
+// tests could fill /dev/shm.
+func (p *process) quit() {
+	if !p.running() {
+		return
+	}
+	p.signalAll(syscall.SIGCONT) // what is frozen does not end
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.done:
+	case <-time.After(30 * time.Second):
+		p.kill()
+	}
+}
+
 // signalAll signals the process first, and then its children.
 func (p *process) signalAll(s syscall.Signal) {
 	_ = p.cmd.Process.Signal(s)
