@@ -148,7 +148,8 @@ func TestErasureLeavesNoTraceInFiles(t *testing.T) {
 	postmaster, err := strconv.Atoi(strings.Fields(string(b))[0])
 	must(t, err)
 	signal := func(to syscall.Signal) {
-		for _, pid := range append(children(postmaster), postmaster) {
+		_ = syscall.Kill(postmaster, to) // first, so that it starts no more children
+		for _, pid := range children(postmaster) {
 			_ = syscall.Kill(pid, to)
 		}
 	}
@@ -174,6 +175,7 @@ func TestErasureLeavesNoTraceInFiles(t *testing.T) {
 	pgtest.Eventually(t, "the contact is not collected again", func() bool {
 		return strings.Contains(post(phone, "AVAILABLE", http.StatusOK), "ignored")
 	})
+	pgtest.Eventually(t, "none of it is in the spool", func() bool { return len(s.segments()) == 0 })
 	run("erase", "i", phone, "--block", "--yes")
 	rows := rowsOf(t, d)
 	places := filesOf(t, s.dataDir, cluster)

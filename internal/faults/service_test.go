@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
@@ -90,7 +89,7 @@ func (s *service) stop() {
 	s.proc.end(s.t, syscall.SIGTERM)
 }
 
-var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = &http.Client{Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // get returns the status of the response, or 0.
 func (s *service) get(path string) int {
