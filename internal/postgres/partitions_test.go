@@ -1,14 +1,18 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgerrcode"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/postgres"
 )
@@ -126,5 +130,59 @@ func TestMakePartitionsConcurrently(t *testing.T) {
 	var n int
 	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 48 {
 		t.Errorf("%d events, want 48 (%v)", n, err)
+	}
+}
+
+// A plan that is being made while a partition is attached does not know it, and is kept. planning is called while the plan is
+// made, after the partitions have been looked at.
+func TestRenewPlansMakesPartitionsKnown(t *testing.T) {
+	t.Parallel()
+	p := pgtest.New(t)
+	if _, err := p.Exec(t.Context(), `
+		CREATE FUNCTION planning() RETURNS integer IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN 1; END';
+		CREATE FUNCTION counted() RETURNS TABLE (n bigint) STABLE LANGUAGE sql AS 'SELECT count(*) FROM events';
+	`, pgx.QueryExecModeSimpleProtocol); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	count := func() (n int, err error) {
+		err = conn.QueryRow(t.Context(), "SELECT c.n FROM counted() AS c, (SELECT planning() AS one FROM settings OFFSET 0) AS s WHERE s.one = 1").Scan(&n)
+		return n, err
+	}
+	holder, err := p.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := holder.Exec(t.Context(), "SELECT pg_advisory_xact_lock(1)"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := count()
+		done <- err
+	}()
+	pgtest.AwaitBlocked(t, p, done)
+	if made, err := db.New(p).MakePartitions(t.Context(), pgtype.Date{Time: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC), Valid: true}); err != nil || !made {
+		t.Fatal(made, err)
+	}
+	if err := holder.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Exec(t.Context(), "INSERT INTO events (received_at, contact_id, seq, status) VALUES ('2024-02-15T00:00:00Z', 1, 1, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.New(p).RenewPlans(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := count(); n != 1 || err != nil {
+		t.Errorf("%d events of a new partition (%v), want 1", n, err)
 	}
 }
