@@ -175,11 +175,9 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.onStop(writer.Close)
 	a.meter.Watch(writer.Queued, func() bool { return !writer.Away() }, spooled.Bytes, spooled.Since)
 
-	if !postgres.Pooled(checkPool) { // what a connection pooler accepts cannot be seen
-		a.background(ctx, func(ctx context.Context) {
-			a.watchConnections(ctx, checkPool, writePool, readPool, livePool, checkPool)
-		})
-	}
+	a.background(ctx, func(ctx context.Context) {
+		a.watchConnections(ctx, checkPool, writePool, readPool, livePool, checkPool)
+	})
 	a.startAuth(ctx, c, checkPool)
 	mux := http.NewServeMux()
 	a.mux = mux

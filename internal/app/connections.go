@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -32,11 +33,17 @@ func (a *App) watchConnections(ctx context.Context, ask *pgxpool.Pool, pools ...
 		for _, pool := range pools {
 			needed += pool.Config().MaxConns - pool.Stat().TotalConns()
 		}
-		left, err := db.New(ask).ConnectionsLeft(ctx)
-		if err == nil && left < needed {
-			a.log.Warn("PostgreSQL accepts too few more connections: raise max_connections, or limit those of other roles",
-				"left", left, "needed", needed)
-		}
+		_ = ask.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			if postgres.Pooled(conn.Conn()) { // what a pooler accepts cannot be seen
+				return nil
+			}
+			left, err := db.New(conn).ConnectionsLeft(ctx)
+			if err == nil && left < needed {
+				a.log.Warn("PostgreSQL accepts too few more connections: raise max_connections, or limit those of other roles",
+					"left", left, "needed", needed)
+			}
+			return err
+		})
 		_ = presence.Sleep(ctx, connectionsInterval)
 	}
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// newBouncer starts PgBouncer in transaction mode in front of a database and returns its connection string.
-func newBouncer(t testing.TB, p *place, d *database) string {
+// newBouncer configures PgBouncer in transaction mode in front of a database. It returns its connection string, and a function
+// that starts it.
+func newBouncer(t testing.TB, p *place, d *database) (url string, launch func()) {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
@@ -39,24 +40,25 @@ pool_mode = transaction
 default_pool_size = 10
 server_login_retry = 1
 `, d.host, host), 0o644))
-	cmd := command(true, program, config)
-	out, err := os.Create(filepath.Join(p.dir, "bouncer.log"))
-	must(t, err)
-	defer out.Close()
-	cmd.Stdout, cmd.Stderr = out, out
-	start(t, cmd)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("PgBouncer's log ends:\n%s", tail(out.Name()))
-		}
-	})
-	pgtest.Eventually(t, "PgBouncer responds", func() bool {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		conn, err := pgx.Connect(ctx, urlAt(host))
-		return err == nil && conn.Close(ctx) == nil
-	})
-	return urlAt(host)
+	return urlAt(host), func() {
+		cmd := command(true, program, config)
+		out, err := os.Create(filepath.Join(p.dir, "bouncer.log"))
+		must(t, err)
+		defer out.Close()
+		cmd.Stdout, cmd.Stderr = out, out
+		start(t, cmd)
+		t.Cleanup(func() {
+			if t.Failed() {
+				t.Logf("PgBouncer's log ends:\n%s", tail(out.Name()))
+			}
+		})
+		pgtest.Eventually(t, "PgBouncer responds", func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			conn, err := pgx.Connect(ctx, urlAt(host))
+			return err == nil && conn.Close(ctx) == nil
+		})
+	}
 }
 
 func exists(name string) bool {
@@ -68,7 +70,9 @@ func TestPgBouncer(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	d := newDatabase(t, p)
-	s := newService(t, p, newBouncer(t, p, d))
+	url, launch := newBouncer(t, p, d)
+	launch()
+	s := newService(t, p, url)
 	l := startLoad(t, 32, s)
 	for range rounds() {
 		l.during(300)
@@ -79,4 +83,19 @@ func TestPgBouncer(t *testing.T) {
 	}
 	l.during(300)
 	l.count(bouncer, d)
+}
+
+// A service that starts while PgBouncer is away cannot tell yet what it will connect to.
+func TestPgBouncerStartsLater(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	d := newDatabase(t, p)
+	url, launch := newBouncer(t, p, d)
+	s := newService(t, p, url)
+	l := startLoad(t, 4, s)
+	l.during(100)
+	launch()
+	pgtest.Eventually(t, "events are stored", func() bool { return s.stored() > 0 })
+	l.during(100)
+	l.count(bouncerAbsent, d)
 }

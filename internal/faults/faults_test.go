@@ -20,7 +20,7 @@ import (
 var order = []string{
 	serviceKilled, ownKilled, serviceStopped, oneKilled, sharedKilled, drainKilled,
 	databaseKilled, databaseFrozen, databaseAbsent, readOnly, databaseFull, noConnections,
-	cutAtRandom, cutCommits, delayed, cablePulled, bouncer,
+	cutAtRandom, cutCommits, delayed, cablePulled, bouncer, bouncerAbsent,
 	spoolFull, spoolLimit, spoolDamaged,
 	slowClients, overload, attack, mixed,
 }
@@ -43,6 +43,7 @@ const (
 	delayed        = "responses of PostgreSQL late"
 	cablePulled    = "network to PostgreSQL silent"
 	bouncer        = "PgBouncer between, PostgreSQL killed"
+	bouncerAbsent  = "PgBouncer away when the service starts"
 	spoolFull      = "spool's disk full"
 	spoolLimit     = "spool at its limit"
 	spoolDamaged   = "spool's files truncated and bits flipped"

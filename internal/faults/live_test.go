@@ -66,7 +66,9 @@ func TestLiveFeed(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	d := newDatabase(t, p)
-	direct, pooled := newService(t, p, d.url()), newService(t, p, newBouncer(t, p, d))
+	url, launch := newBouncer(t, p, d)
+	launch()
+	direct, pooled := newService(t, p, d.url()), newService(t, p, url)
 	feeds := map[*service]*feed{direct: follow(t, direct), pooled: follow(t, pooled)}
 	for i, s := range []*service{direct, pooled} {
 		phone := fmt.Sprint("before-", i)

@@ -2,10 +2,9 @@ package live
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -13,12 +12,13 @@ import (
 
 // listen gets other processes' hints while somebody listens here. A pooler has no connection for that.
 func (h *Hub) listen(ctx context.Context) {
-	if postgres.Pooled(h.pool) {
-		return
-	}
 	for ctx.Err() == nil {
 		if h.awake.Load() {
-			if err := h.listenOnce(ctx); err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+			err := h.listenOnce(ctx)
+			if errors.Is(err, errPooled) {
+				return
+			}
+			if err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
 				h.log.Warn("listening for changes by other processes", "error", err)
 			}
 		}
@@ -26,14 +26,17 @@ func (h *Hub) listen(ctx context.Context) {
 	}
 }
 
+var errPooled = errors.New("a pooler passes no notifications on")
+
 func (h *Hub) listenOnce(ctx context.Context) error {
-	config := h.pool.Config().ConnConfig
-	config.RuntimeParams["application_name"] = "presencelog live" // which NotifyLive looks for
-	conn, err := pgx.ConnectConfig(ctx, config)
+	conn, err := postgres.Open(ctx, h.pool, "live") // the name that NotifyLive looks for
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
+	if postgres.Pooled(conn) {
+		return errPooled
+	}
 	if _, err := conn.Exec(ctx, "LISTEN presencelog_live"); err != nil {
 		return err
 	}
@@ -59,9 +62,6 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 // the transaction of a batch, NOTIFY would make all commits of the server wait for each other. While nobody listens, it only
 // looks each second whether somebody does.
 func (h *Hub) notify(ctx context.Context) {
-	if postgres.Pooled(h.pool) {
-		return
-	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgerrcode"
@@ -46,13 +47,40 @@ func connect(ctx context.Context, connString, purpose string, maxConns int32, re
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = "presencelog " + purpose
 	params["timezone"] = "UTC"
-	if behindPooler(ctx, config.ConnConfig) {
-		// Behind a pooler of transactions, neither session settings nor prepared statements work.
-		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-	} else {
-		maps.Copy(params, settings)
-	}
+	config.BeforeConnect = adapt()
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// adapt makes a function that prepares the configuration of each connection for what it leads to: PostgreSQL, or a pooler of
+// transactions, behind which neither session settings nor prepared statements work. The first connection finds out, when the
+// database can be reached.
+func adapt() func(context.Context, *pgx.ConnConfig) error {
+	var pooled atomic.Pointer[bool]
+	return func(ctx context.Context, config *pgx.ConnConfig) error {
+		if pooled.Load() == nil {
+			is, err := behindPooler(ctx, config)
+			if err != nil {
+				return err
+			}
+			pooled.Store(&is)
+		}
+		if *pooled.Load() {
+			config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+		} else {
+			maps.Copy(config.RuntimeParams, settings)
+		}
+		return nil
+	}
+}
+
+// Open makes a connection like those of a pool, for another purpose, outside of it.
+func Open(ctx context.Context, pool *pgxpool.Pool, purpose string) (*pgx.Conn, error) {
+	config := pool.Config()
+	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
+		return nil, err
+	}
+	config.ConnConfig.RuntimeParams["application_name"] = "presencelog " + purpose
+	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }
 
 // Ping tries whether the database can be reached. Its error says in one line which server could not be, and why.
@@ -105,22 +133,22 @@ var settings = map[string]string{
 }
 
 // behindPooler reports whether the server rejects settings, as PgBouncer does.
-func behindPooler(ctx context.Context, config *pgx.ConnConfig) bool {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
+func behindPooler(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
 	probe := config.Copy()
 	maps.Copy(probe.RuntimeParams, settings)
 	conn, err := pgx.ConnectConfig(ctx, probe)
-	if err == nil {
-		conn.Close(ctx)
-		return false
+	if ErrorCode(err) == pgerrcode.ProtocolViolation {
+		return true, nil
 	}
-	return ErrorCode(err) == pgerrcode.ProtocolViolation
+	if err != nil {
+		return false, err
+	}
+	return false, conn.Close(context.WithoutCancel(ctx))
 }
 
-// Pooled says that a pool leads to a pooler instead of the server itself.
-func Pooled(pool *pgxpool.Pool) bool {
-	return pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeCacheDescribe
+// Pooled reports whether a connection leads to a pooler instead of the server itself.
+func Pooled(conn *pgx.Conn) bool {
+	return conn.Config().DefaultQueryExecMode == pgx.QueryExecModeCacheDescribe
 }
 
 // ErrorCode returns the SQLSTATE of an error of PostgreSQL, "" for others.
@@ -158,7 +186,7 @@ func IsAway(err error) bool {
 // CheckNew opens a new connection and has it do what maintenance needs. Connections that are open already say nothing of
 // that: a server whose programs were replaced below it goes on serving them, but can load nothing for new ones.
 func CheckNew(ctx context.Context, pool *pgxpool.Pool) error {
-	conn, err := pgx.ConnectConfig(ctx, pool.Config().ConnConfig)
+	conn, err := Open(ctx, pool, "check")
 	if err != nil {
 		return err
 	}
