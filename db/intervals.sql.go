@@ -36,38 +36,6 @@ func (q *Queries) AdvanceCutoff(ctx context.Context, moment pgtype.Timestamptz) 
 	return work, err
 }
 
-const clock = `-- name: Clock :one
-SELECT clock_timestamp()::timestamptz AS now
-`
-
-// The server's own time.
-func (q *Queries) Clock(ctx context.Context) (pgtype.Timestamptz, error) {
-	row := q.db.QueryRow(ctx, clock)
-	var now pgtype.Timestamptz
-	err := row.Scan(&now)
-	return now, err
-}
-
-const eventWriters = `-- name: EventWriters :one
-SELECT count(*)
-FROM pg_catalog.pg_locks AS l
-INNER JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-WHERE
-    l.locktype = 'relation'
-    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-    AND l.relation = 'events'::regclass
-    AND l.mode = 'RowExclusiveLock'
-    AND coalesce(a.xact_start, '-infinity') < $1::timestamptz
-`
-
-// How many transactions that began before a moment may write events.
-func (q *Queries) EventWriters(ctx context.Context, moment pgtype.Timestamptz) (int64, error) {
-	row := q.db.QueryRow(ctx, eventWriters, moment)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
 const firstCheckpoint = `-- name: FirstCheckpoint :one
 SELECT (CASE WHEN count(*) > 0 THEN greatest(min(s.checkpoint), first_month('events')) END)::timestamptz AS checkpoint
 FROM contact_states AS s

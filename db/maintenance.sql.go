@@ -7,6 +7,8 @@ package db
 
 import (
 	"context"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const analyze = `-- name: Analyze :exec
@@ -32,6 +34,18 @@ $$
 func (q *Queries) Analyze(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, analyze)
 	return err
+}
+
+const clock = `-- name: Clock :one
+SELECT clock_timestamp()::timestamptz AS now
+`
+
+// The server's own time.
+func (q *Queries) Clock(ctx context.Context) (pgtype.Timestamptz, error) {
+	row := q.db.QueryRow(ctx, clock)
+	var now pgtype.Timestamptz
+	err := row.Scan(&now)
+	return now, err
 }
 
 const completeTimeIndexes = `-- name: CompleteTimeIndexes :exec
@@ -124,6 +138,32 @@ func (q *Queries) LoosePartitions(ctx context.Context, beforeMonth string) ([]Lo
 		return nil, err
 	}
 	return items, nil
+}
+
+const olderLocks = `-- name: OlderLocks :one
+SELECT count(*)
+FROM pg_catalog.pg_locks AS l
+INNER JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+WHERE
+    l.locktype = 'relation'
+    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+    AND l.relation IN (SELECT to_regclass(t.name) FROM unnest($1::text []) AS t (name))
+    AND l.mode = coalesce($2::text, l.mode)
+    AND coalesce(a.xact_start, '-infinity') < $3::timestamptz
+`
+
+type OlderLocksParams struct {
+	Tables []string
+	Mode   *string
+	Moment pgtype.Timestamptz
+}
+
+// How many locks on tables are held by transactions that began before a moment. mode NULL: in any mode.
+func (q *Queries) OlderLocks(ctx context.Context, arg OlderLocksParams) (int64, error) {
+	row := q.db.QueryRow(ctx, olderLocks, arg.Tables, arg.Mode, arg.Moment)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
 }
 
 const tryMaintenanceLock = `-- name: TryMaintenanceLock :one

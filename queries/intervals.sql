@@ -15,22 +15,6 @@ advanced AS (
 
 SELECT w.exists::boolean AS work FROM work AS w;
 
--- name: Clock :one
--- The server's own time.
-SELECT clock_timestamp()::timestamptz AS now;
-
--- name: EventWriters :one
--- How many transactions that began before a moment may write events.
-SELECT count(*)
-FROM pg_catalog.pg_locks AS l
-INNER JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-WHERE
-    l.locktype = 'relation'
-    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-    AND l.relation = 'events'::regclass
-    AND l.mode = 'RowExclusiveLock'
-    AND coalesce(a.xact_start, '-infinity') < sqlc.arg(moment)::timestamptz;
-
 -- name: TryRefreshLock :one
 -- Until the transaction ends. No row: another process refreshes.
 SELECT watermark, cutoff FROM interval_progress FOR UPDATE SKIP LOCKED;

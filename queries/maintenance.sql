@@ -62,3 +62,19 @@ SELECT name FROM locks WHERE name = 'maintenance' FOR UPDATE SKIP LOCKED;
 -- name: TryProcedures :exec
 -- Fails where functions in PL/pgSQL cannot run, which migrations and partitions need.
 DO $$ BEGIN NULL; END $$;
+
+-- name: Clock :one
+-- The server's own time.
+SELECT clock_timestamp()::timestamptz AS now;
+
+-- name: OlderLocks :one
+-- How many locks on tables are held by transactions that began before a moment. mode NULL: in any mode.
+SELECT count(*)
+FROM pg_catalog.pg_locks AS l
+INNER JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+WHERE
+    l.locktype = 'relation'
+    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+    AND l.relation IN (SELECT to_regclass(t.name) FROM unnest(@tables::text []) AS t (name))
+    AND l.mode = coalesce(sqlc.narg(mode)::text, l.mode)
+    AND coalesce(a.xact_start, '-infinity') < sqlc.arg(moment)::timestamptz;

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -86,22 +87,11 @@ func Refresh(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest
 // AwaitWriters waits for the transactions that write events and began before now, of which nobody sees the events yet. After a
 // while it returns ErrBusy.
 func AwaitWriters(ctx context.Context, q *db.Queries, most time.Duration) error {
-	now, err := q.Clock(ctx)
-	if err != nil {
+	writers := db.OlderLocksParams{Tables: []string{"events"}, Mode: new("RowExclusiveLock")}
+	if ended, err := postgres.AwaitOlder(ctx, q, writers, most); ended || err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(most); ; {
-		n, err := q.EventWriters(ctx, now)
-		if err != nil || n == 0 {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return ErrBusy
-		}
-		if err := presence.Sleep(ctx, 10*time.Millisecond); err != nil {
-			return err
-		}
-	}
+	return ErrBusy
 }
 
 // step moves the watermark towards the cutoff by a piece of history, or when it is there, the contacts with late events

@@ -184,7 +184,7 @@ func awaitWaitingForWriters(t testing.TB, pool *pgxpool.Pool, name string, refre
 	for len(looks) < 3 {
 		var at *time.Time
 		err := pool.QueryRow(t.Context(), `SELECT max(query_start) FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name = $1 AND query LIKE '-- name: EventWriters%'`, name).Scan(&at)
+			WHERE datname = current_database() AND application_name = $1 AND query LIKE '-- name: OlderLocks%'`, name).Scan(&at)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // ErrBusy says that another process is maintaining the database.
@@ -32,6 +33,23 @@ func Maintain(ctx context.Context, pool *pgxpool.Pool, do func() error) error {
 		}
 		return do()
 	})
+}
+
+// AwaitOlder waits, but not for longer than most, until the transactions that began before now hold none of these locks. It
+// reports whether that is so.
+func AwaitOlder(ctx context.Context, q *db.Queries, locks db.OlderLocksParams, most time.Duration) (released bool, err error) {
+	if locks.Moment, err = q.Clock(ctx); err != nil {
+		return false, err
+	}
+	for deadline := time.Now().Add(most); ; {
+		n, err := q.OlderLocks(ctx, locks)
+		if err != nil || n == 0 || time.Now().After(deadline) {
+			return n == 0, err
+		}
+		if err := presence.Sleep(ctx, 10*time.Millisecond); err != nil {
+			return false, err
+		}
+	}
 }
 
 // PackPast packs the partitions of past months. Only one process at a time does it; others return ErrBusy.

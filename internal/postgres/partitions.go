@@ -2,20 +2,20 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
-	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // monthsAhead is the number of months after the current one that have a partition in advance.
 const monthsAhead = 2
 
-// planTime is longer than making a plan takes.
-const planTime = 200 * time.Millisecond
+// maxPlanTime is longer than making a plan takes.
+const maxPlanTime = 5 * time.Second
 
 // MakePartitions creates the missing partitions of events for the months of the given times. conn is not in a transaction.
 func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) error {
@@ -36,11 +36,17 @@ func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) err
 	if !made {
 		return nil
 	}
-	// Plans that were being made meanwhile do not know the partitions.
-	if err := presence.Sleep(ctx, planTime); err != nil {
-		return err
-	}
-	return q.RenewPlans(ctx)
+	return renewPlans(ctx, q)
+}
+
+// renewPlans has other connections plan again, after those that are planning now: they may not know a new partition yet, and
+// would keep such a plan. A transaction that runs for long has made its plans by the end of the wait.
+func renewPlans(ctx context.Context, q *db.Queries) error {
+	_, err := AwaitOlder(ctx, q, db.OlderLocksParams{Tables: []string{"events", "intervals"}}, maxPlanTime)
+	// Also if the caller has given up: the partitions are there, and nobody comes back for this.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxPlanTime)
+	defer cancel()
+	return errors.Join(err, q.RenewPlans(ctx))
 }
 
 // MakePartitionsAhead creates the missing partitions of events for the current month and the next ones.

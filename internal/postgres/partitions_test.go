@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -9,10 +10,8 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/postgres"
 )
@@ -133,9 +132,9 @@ func TestMakePartitionsConcurrently(t *testing.T) {
 	}
 }
 
-// A plan that is being made while a partition is attached does not know it, and is kept. planning is called while the plan is
-// made, after the partitions have been looked at.
-func TestRenewPlansMakesPartitionsKnown(t *testing.T) {
+// A plan that is being made while a partition is attached does not know it, and is kept: MakePartitions has it made again.
+// planning is called while the plan is made, after the partitions have been looked at.
+func TestNewPartitionsAreKnownToPlansBeingMade(t *testing.T) {
 	t.Parallel()
 	p := pgtest.New(t)
 	if _, err := p.Exec(t.Context(), `
@@ -161,25 +160,22 @@ func TestRenewPlansMakesPartitionsKnown(t *testing.T) {
 	if _, err := holder.Exec(t.Context(), "SELECT pg_advisory_xact_lock(1)"); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
+	planned, made := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := count()
-		done <- err
+		planned <- err
 	}()
-	pgtest.AwaitBlocked(t, p, done)
-	if made, err := db.New(p).MakePartitions(t.Context(), pgtype.Date{Time: time.Date(2024, 2, 1, 0, 0, 0, 0, time.UTC), Valid: true}); err != nil || !made {
-		t.Fatal(made, err)
-	}
+	pgtest.AwaitBlocked(t, p, planned)
+	at := time.Date(2024, 2, 15, 0, 0, 0, 0, time.UTC)
+	go func() { made <- postgres.MakePartitions(t.Context(), p, at) }()
+	pgtest.Eventually(t, "the partition is there", func() bool {
+		_, err := p.Exec(t.Context(), "INSERT INTO events (received_at, contact_id, seq, status) VALUES ($1, 1, 1, 1)", at)
+		return err == nil
+	})
 	if err := holder.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Exec(t.Context(), "INSERT INTO events (received_at, contact_id, seq, status) VALUES ('2024-02-15T00:00:00Z', 1, 1, 1)"); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.New(p).RenewPlans(t.Context()); err != nil {
+	if err := errors.Join(<-planned, <-made); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := count(); n != 1 || err != nil {
