@@ -107,11 +107,11 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 
 	a := humago.New(mux, config)
 	a.UseMiddleware(s.hideInstances(a), checkQuery)
-	list(s, a, "/v1/instances", "list-instances", "The instances that have events", s.instances)
-	list(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
+	pages(s, a, "/v1/instances", "list-instances", "The instances that have events", s.instances)
+	pages(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
 	get(s, a, contact, "get-contact", "A contact and what it does now", s.contact)
-	list(s, a, contact+"/timeline", "get-timeline", "A contact's spans that overlap a range", s.timeline)
-	list(s, a, contact+"/events", "list-events", "A contact's events in a range", s.events)
+	pages(s, a, contact+"/timeline", "get-timeline", "A contact's spans that overlap a range", s.timeline)
+	pages(s, a, contact+"/events", "list-events", "A contact's events in a range", s.events)
 	list(s, a, contact+"/durations", "get-contact-durations",
 		"How often and how long a contact typed, recorded and was in the chat", s.contactDurations)
 	list(s, a, instance+"/durations", "get-instance-durations",
@@ -122,7 +122,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	list(s, a, contact+"/heatmap", "get-contact-heatmap", "A contact's activity in each hour of the week", s.contactHeatmap)
 	list(s, a, contact+"/habits", "get-habits", "In which hours of the week a contact is usually in the chat", s.habits)
 	list(s, a, instance+"/top", "list-top", "The most active contacts", s.top)
-	list(s, a, "/v1/now", "get-now", "The contacts of all instances and what they do now", s.now)
+	pages(s, a, "/v1/now", "get-now", "The contacts of all instances and what they do now", s.now)
 	get(s, a, contact+"/lanes", "get-lanes", "A contact's visits, typing and recording in a range, for drawing", s.lanes)
 	get(s, a, "/v1/status", "get-status", "What this process of the service does, and when each instance last sent an event", s.status)
 	s.registerLive(a, "/v1/live")
@@ -144,15 +144,13 @@ func operation(path, id, summary string) huma.Operation {
 func get[I, B any](s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error)) {
 	type output struct{ Body B }
 	huma.Register(a, operation(path, id, summary), func(ctx context.Context, in *I) (*output, error) {
-		body, err := ask(ctx, s, isHeavy(path), in, query)
+		body, err := ask(ctx, s, isHeavy(path), func(ctx context.Context) (B, error) { return query(ctx, in) })
 		return &output{body}, err
 	})
 }
 
 // ask runs a query, or a page of one, within queryTimeout.
-func ask[I, B any](
-	ctx context.Context, s *server, heavy bool, in *I, query func(context.Context, *I) (B, error),
-) (body B, err error) {
+func ask[B any](ctx context.Context, s *server, heavy bool, query func(context.Context) (B, error)) (body B, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	leave, err := s.gates.enter(ctx, heavy)
@@ -160,7 +158,7 @@ func ask[I, B any](
 		return body, err
 	}
 	defer leave()
-	body, err = query(ctx, in)
+	body, err = query(ctx)
 	return body, s.translate(ctx, err)
 }
 

@@ -17,14 +17,14 @@ type instancesBody struct {
 
 func (b instancesBody) rows() ([]presence.Instance, *string) { return b.Instances, b.NextCursor }
 
-func (s *server) instances(ctx context.Context, in *struct{ PageQuery }) (out instancesBody, err error) {
+func (s *server) instances(ctx context.Context, _ *struct{ PageQuery }, at page) (out instancesBody, err error) {
 	const list = "instances"
-	page, err := readCursor(in.Cursor, list)
+	after, err := readCursor(at.cursor, list)
 	if err != nil {
 		return out, err
 	}
-	found, err := s.History.Instances(ctx, auth.FromContext(ctx).Instances(), page.Name, in.Limit+1)
-	out.Instances, out.NextCursor = cutPage(found, in.Limit, func(last presence.Instance) cursor {
+	found, err := s.History.Instances(ctx, auth.FromContext(ctx).Instances(), after.Name, at.limit+1)
+	out.Instances, out.NextCursor = cutPage(found, at.limit, func(last presence.Instance) cursor {
 		return cursor{List: []string{list}, Name: last.InstanceID}
 	})
 	return out, err
@@ -69,20 +69,20 @@ func (f ContactsFilter) key() []string {
 	return []string{strings.Join(slices.Compact(slices.Sorted(slices.Values(f.Status))), ","), f.Search}
 }
 
-func (s *server) contacts(ctx context.Context, in *contactsInput) (out contactsBody, err error) {
+func (s *server) contacts(ctx context.Context, in *contactsInput, at page) (out contactsBody, err error) {
 	statuses, err := in.statuses()
 	if err != nil {
 		return out, err
 	}
 	list := append([]string{"contacts", in.InstanceID}, in.key()...)
-	page, err := readCursor(in.Cursor, list...)
+	after, err := readCursor(at.cursor, list...)
 	if err != nil {
 		return out, err
 	}
 	found, err := s.History.Contacts(ctx, history.ContactsQuery{
-		InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search, After: page.Name, Limit: in.Limit + 1,
+		InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search, After: after.Name, Limit: at.limit + 1,
 	})
-	out.Contacts, out.NextCursor = cutPage(found, in.Limit, func(last presence.Contact) cursor {
+	out.Contacts, out.NextCursor = cutPage(found, at.limit, func(last presence.Contact) cursor {
 		return cursor{List: list, Name: last.Phone}
 	})
 	return out, err

@@ -74,12 +74,12 @@ type PageQuery struct {
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page"`
 }
 
-func (q *PageQuery) page() (cursor *string, limit *int, most int) { return &q.Cursor, &q.Limit, 1000 }
+func (q PageQuery) page() (asked page, most int) { return page{q.Cursor, q.Limit}, 1000 }
 
-// pager is the parameters of a list that comes in pages: where the page begins, how long it is, 0 if that was not asked
-// for, and how long it may be at most. A tenth of that is the default.
-type pager interface {
-	page() (cursor *string, limit *int, most int)
+// page is a page of a list: where it begins, and how long it may be, 0 if that was not asked for.
+type page struct {
+	cursor string
+	limit  int
 }
 
 // listBody is the JSON body of a list.
@@ -88,10 +88,29 @@ type listBody[R any] interface {
 	rows() ([]R, *string)
 }
 
-// list registers an operation that gives a list: as JSON, or a row after another as CSV or NDJSON. Those give the whole
-// list from the cursor on, unless a limit is asked for; it is read page by page, so that memory does not grow with it.
+// list registers an operation that gives a list: as JSON, or a row after another as CSV or NDJSON.
 func list[I interface{ form() string }, B listBody[R], R any](
 	s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error),
+) {
+	onlyPage := func(*I) (page, int) { return page{}, 0 }
+	registerList(s, a, path, id, summary, onlyPage, func(ctx context.Context, in *I, _ page) (B, error) { return query(ctx, in) })
+}
+
+// pages registers an operation that gives a list in pages. CSV and NDJSON have the whole list from the cursor on, unless a
+// limit is asked for; it is read page by page, so that memory does not grow with it.
+func pages[I interface {
+	form() string
+	page() (asked page, most int)
+}, B listBody[R], R any](
+	s *server, a huma.API, path, id, summary string, query func(context.Context, *I, page) (B, error),
+) {
+	registerList(s, a, path, id, summary, func(in *I) (page, int) { return (*in).page() }, query)
+}
+
+// registerList registers the operation of a list. first returns the page that is asked for, and how long one may be at most;
+// a tenth of that is the default.
+func registerList[I interface{ form() string }, B listBody[R], R any](
+	s *server, a huma.API, path, id, summary string, first func(*I) (page, int), query func(context.Context, *I, page) (B, error),
 ) {
 	o, heavy := operation(path, id, summary), isHeavy(path)
 	o.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
@@ -101,19 +120,15 @@ func list[I interface{ form() string }, B listBody[R], R any](
 	}}}
 	huma.Register(a, o, func(ctx context.Context, in *I) (*huma.StreamResponse, error) {
 		form := (*in).form()
-		var cursor *string
-		var limit *int
-		whole := false
-		if p, ok := any(in).(pager); ok {
-			var most int
-			cursor, limit, most = p.page()
-			if *limit == 0 {
-				*limit = most / 10
-				if whole = form != asJSON; whole {
-					*limit = most
-				}
-			}
+		at, most := first(in)
+		whole := at.limit == 0 && form != asJSON
+		switch {
+		case whole:
+			at.limit = most
+		case at.limit == 0:
+			at.limit = most / 10
 		}
+		read := func(ctx context.Context) (B, error) { return query(ctx, in, at) }
 		leave, err := s.gates.responses.enter(ctx, auth.FromContext(ctx).Key())
 		if err != nil {
 			return nil, err
@@ -124,7 +139,7 @@ func list[I interface{ form() string }, B listBody[R], R any](
 				leave()
 			}
 		}()
-		body, err := ask(ctx, s, heavy, in, query)
+		body, err := ask(ctx, s, heavy, read)
 		if err != nil {
 			return nil, err
 		}
@@ -143,17 +158,18 @@ func list[I interface{ form() string }, B listBody[R], R any](
 			for {
 				rows, next := body.rows()
 				err := out.write(rows)
-				if limit != nil && !whole {
-					*limit -= len(rows) // a page of large rows may hold fewer than were asked for
+				if !whole {
+					at.limit -= len(rows) // a page of large rows may hold fewer than were asked for
 				}
-				if err == nil && next != nil && *limit > 0 {
-					*cursor = *next
-					if body, err = ask(ctx, s, heavy, in, query); err == nil {
-						continue
-					}
+				if err != nil || next == nil || at.limit == 0 {
+					s.finish(r, err)
+					return
 				}
-				s.finish(r, err)
-				return
+				at.cursor = *next
+				if body, err = ask(ctx, s, heavy, read); err != nil {
+					s.finish(r, err)
+					return
+				}
 			}
 		}}, nil
 	})

@@ -32,24 +32,24 @@ type nowInput struct {
 	Sort       string `query:"sort" enum:"activity,since,recent,phone" default:"activity" doc:"activity: typing, recording, in the chat, away; since: the latest change first; recent: the latest event first"`
 }
 
-func (s *server) now(ctx context.Context, in *nowInput) (out nowBody, err error) {
+func (s *server) now(ctx context.Context, in *nowInput, at page) (out nowBody, err error) {
 	statuses, err := in.statuses()
 	if err != nil {
 		return out, err
 	}
 	list := append([]string{"now", in.InstanceID, in.Sort}, in.key()...)
-	page, err := readCursor(in.Cursor, list...)
+	after, err := readCursor(at.cursor, list...)
 	if err != nil {
 		return out, err
 	}
 	found, err := s.History.At(s.Now()).Now(ctx, history.NowQuery{
 		Visible: auth.FromContext(ctx).Instances(), InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search,
-		Sort: history.NowSort(in.Sort), After: page.Now, Limit: in.Limit + 1,
+		Sort: history.NowSort(in.Sort), After: after.Now, Limit: at.limit + 1,
 	})
 	if err != nil {
 		return out, err
 	}
-	out.Contacts, out.NextCursor = cutPage(found.Contacts, in.Limit, func(last history.NowContact) cursor {
+	out.Contacts, out.NextCursor = cutPage(found.Contacts, at.limit, func(last history.NowContact) cursor {
 		return cursor{List: list, Now: &last}
 	})
 	out.Instances = found.Instances

@@ -26,27 +26,25 @@ type timelineInput struct {
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page"`
 }
 
-func (in *timelineInput) page() (cursor *string, limit *int, most int) {
-	return &in.Cursor, &in.Limit, 10_000
-}
+func (in timelineInput) page() (asked page, most int) { return page{in.Cursor, in.Limit}, 10_000 }
 
-func (s *server) timeline(ctx context.Context, in *timelineInput) (out timelineBody, err error) {
+func (s *server) timeline(ctx context.Context, in *timelineInput, at page) (out timelineBody, err error) {
 	list := []string{"timeline", in.InstanceID, in.Phone}
-	whole, page, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, in.Cursor, list...)
+	whole, after, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, at.cursor, list...)
 	if err != nil {
 		return out, err
 	}
 	rest := whole
-	if in.Cursor != "" {
-		rest.From = page.At
+	if at.cursor != "" {
+		rest.From = after.At
 	}
-	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, page.At, in.Limit+1)
+	spans, err := s.History.Timeline(ctx, in.InstanceID, in.Phone, rest, after.At, at.limit+1)
 	if err != nil {
 		return out, err
 	}
-	if len(spans) > in.Limit {
-		out.NextCursor = cursor{List: list, Range: whole, At: spans[in.Limit].Start}.encode()
-		spans = spans[:in.Limit]
+	if len(spans) > at.limit {
+		out.NextCursor = cursor{List: list, Range: whole, At: spans[at.limit].Start}.encode()
+		spans = spans[:at.limit]
 	}
 	out.Spans = spans
 	return out, nil
@@ -96,17 +94,17 @@ type eventsInput struct {
 	Order string `query:"order" enum:"asc,desc" default:"asc" doc:"Oldest or newest first"`
 }
 
-func (s *server) events(ctx context.Context, in *eventsInput) (out eventsBody, err error) {
+func (s *server) events(ctx context.Context, in *eventsInput, at page) (out eventsBody, err error) {
 	list := []string{"events", in.InstanceID, in.Phone, in.Order}
-	whole, page, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, in.Cursor, list...)
+	whole, after, err := s.readRange(ctx, in.InstanceID, in.RangeQuery, at.cursor, list...)
 	if err != nil {
 		return out, err
 	}
 	var last *history.EventKey
-	if in.Cursor != "" {
-		last = &history.EventKey{ReceivedAt: page.At, Seq: page.Seq}
+	if at.cursor != "" {
+		last = &history.EventKey{ReceivedAt: after.At, Seq: after.Seq}
 	}
-	events, more, err := s.History.Events(ctx, in.InstanceID, in.Phone, whole, last, in.Order == "desc", in.Limit)
+	events, more, err := s.History.Events(ctx, in.InstanceID, in.Phone, whole, last, in.Order == "desc", at.limit)
 	if err != nil {
 		return out, err
 	}
