@@ -18,7 +18,7 @@ func TestMCPOnStandardInput(t *testing.T) {
 	}
 	command := exec.Command(binary, "mcp", "--database-url", pgtest.URL(t))
 	client := mcp.NewClient(&mcp.Implementation{Name: "test", Version: "1"}, nil)
-	session, err := client.Connect(t.Context(), &mcp.CommandTransport{Command: command}, nil)
+	session, err := client.Connect(t.Context(), &mcp.CommandTransport{Command: command, TerminateDuration: pgtest.Timeout}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,11 +152,11 @@ func TestPhoneWidthNeedsNoSidewaysScrolling(t *testing.T) {
 
 func TestReducedMotionIsRespected(t *testing.T) {
 	base := start(t)
-	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb := open(t, base, options{})
 	call(tb, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		Features: []*emulation.MediaFeature{{Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
+	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb.visit("/")
 	tb.until(`document.querySelector(".mark-composing i")`)
 	if n := js[int](tb, `document.getAnimations().length`); n > 0 {

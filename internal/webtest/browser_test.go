@@ -95,6 +95,7 @@ func open(t testing.TB, base string, o options) *tab {
 		o.zone = "America/Sao_Paulo"
 	}
 	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(pgtest.Timeout), // for the browser to start
 		chromedp.UserDataDir(t.TempDir()), chromedp.NoFirstRun, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("lang", o.language), chromedp.Flag("accept-lang", o.language))

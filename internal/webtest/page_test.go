@@ -114,8 +114,8 @@ func TestFiltersAndSearchAreInTheAddress(t *testing.T) {
 	for _, phone := range []string{"5544999999991", "5544999999992", "5511888888888"} {
 		post(t, base, "/webhooks/zapi", "i", phone, "AVAILABLE")
 	}
-	post(t, base, "/webhooks/zapi", "j", "5544999999991", "COMPOSING")
 	tb := open(t, base, options{})
+	post(t, base, "/webhooks/zapi", "j", "5544999999991", "COMPOSING")
 	tb.visit("/")
 	tb.until(`document.querySelectorAll(".now tbody tr").length === 4`)
 	tb.do(chromedp.SendKeys(chromedp.CSS(`#search`), "5544"))
@@ -240,7 +240,6 @@ func TestWrongTokenIsShown(t *testing.T) {
 
 func TestSigningInAndOut(t *testing.T) {
 	base := start(t, func(c *app.Config) { c.APITokens = []string{"reader-token-of-the-test"} })
-	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb := open(t, base, options{})
 	tb.expect("401 (Unauthorized)")
 	tb.do(chromedp.Navigate(base + "/?show=typing"))
@@ -248,6 +247,7 @@ func TestSigningInAndOut(t *testing.T) {
 	tb.do(chromedp.SendKeys(chromedp.CSS(`#token`), "wrong\r"))
 	tb.until(`document.querySelector(".sign-in .error").textContent.includes("not accepted")`)
 	js[bool](tb, `document.querySelector("#token").value = "", true`)
+	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb.do(chromedp.SendKeys(chromedp.CSS(`#token`), "reader-token-of-the-test\r"))
 	tb.until(`document.querySelector(".now .is-composing") && location.search === "?show=typing"`)
 	tb.until(`document.querySelector(".leave")`)
