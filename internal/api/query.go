@@ -36,12 +36,16 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 		}
 		p := ctx.Operation().Parameters[i]
 		list := p.Schema.Type == huma.TypeArray
+		parts := strings.Split(strings.Join(values, ","), ",")
 		switch {
 		case !list && len(values) > 1:
 			problem.Write(w, r, invalid(name, "it may be given once"))
 			return
+		case list && len(parts) > 1 && slices.Contains(parts, ""): // huma would take a first one for no list at all
+			problem.Write(w, r, invalid(name, "one of its values is empty"))
+			return
 		case list && p.Explode != nil && *p.Explode:
-			query[name], changed = strings.Split(strings.Join(values, ","), ","), true
+			query[name], changed = parts, true
 		case list && len(values) > 1:
 			query[name], changed = []string{strings.Join(values, ",")}, true
 		}

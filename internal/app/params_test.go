@@ -219,6 +219,9 @@ func TestUnknownAndRepeatedParametersAreRefused(t *testing.T) {
 		ofInstance + "/top?%1b[2J=1": "query.\x1b[2J", ofInstance + "/top?%zz": "query", ofInstance + "/top?a;b": "query", ofInstance + "/top?=1": "query",
 		ofInstance + "/top?" + strings.Repeat("x", 5000): "query." + strings.Repeat("x", 40) + "…",
 		ofInstance + "/heatmap?token=secret":             "query.token",
+		// An empty value in a list is a mistake, and must not turn the filter off.
+		ofInstance + "/contacts?status=,COMPOSING": "query.status", ofInstance + "/compare?phone=1,5544999999999,": "query.phone",
+		ofInstance + "/compare?phone=&phone=1&phone=5544999999999": "query.phone",
 	} {
 		a := s.do(t, request(t, http.MethodGet, s.url+query, nil))
 		if location == "" {
