@@ -2,15 +2,19 @@ package presence
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 	_ "time/tzdata" // time zones must not depend on the machine
 )
 
 // LoadZone returns the time zone of an IANA name. API, command line and settings all use it, so that they accept the same
-// names. time.LoadLocation also accepts "" and "Local", which mean something else on each machine.
+// names. time.LoadLocation also accepts "" and "Local", which mean something else on each machine, and other files of the
+// machine's database: "localtime" and "posixrules", copies below "posix/", and clocks with leap seconds below "right/".
 func LoadZone(name string) (*time.Location, error) {
 	loc, err := time.LoadLocation(name)
-	if err != nil || name == "" || name == "Local" {
+	folder, _, _ := strings.Cut(name, "/")
+	if err != nil || slices.Contains([]string{"", "Local", "localtime", "posixrules", "posix", "right"}, folder) {
 		return nil, fmt.Errorf("%q is not an IANA time zone like America/Sao_Paulo", name)
 	}
 	return loc, nil
