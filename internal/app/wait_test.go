@@ -3,6 +3,7 @@ package app_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +112,34 @@ func TestWaitRefuses(t *testing.T) {
 		refusedFor(t, s.do(t, request(t, http.MethodGet, s.url+contactPath("i", "a")+"/wait?"+query, nil)), http.StatusUnprocessableEntity, location)
 	}
 	refused(t, s.do(t, request(t, http.MethodGet, s.url+contactPath("i", "b")+"/wait", nil)), http.StatusNotFound)
+}
+
+// Whoever only asks whether it is quiet does not wait.
+func TestWaitWithoutTimeout(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.load(t, record("i", "a", "AVAILABLE", presence.Now().Add(-time.Minute)))
+	if w := s.wait(t, "a", "timeout=0s"); w.TimedOut || w.Status != presence.Available {
+		t.Errorf("%+v", w)
+	}
+	s.postID(t, body("i", "a", "COMPOSING"))
+	if w := s.wait(t, "a", "timeout=0s"); !w.TimedOut || w.Status != presence.Composing {
+		t.Errorf("%+v", w)
+	}
+}
+
+// However long ago since is, the contact is not quiet while it types.
+func TestWaitSinceLongAgo(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	var lines strings.Builder
+	first := presence.Now().Add(-10 * time.Hour)
+	for i := range 10_000 { // as many spans as a page of the timeline may have
+		lines.WriteString(record("i", "a", []string{"AVAILABLE", "UNAVAILABLE"}[i%2], first.Add(time.Duration(i)*time.Second)))
+	}
+	s.load(t, lines.String())
+	s.postID(t, body("i", "a", "COMPOSING"))
+	if w := s.wait(t, "a", "timeout=2s&since=2000-01-01"); !w.TimedOut || w.Status != presence.Composing {
+		t.Errorf("%+v", w)
+	}
 }

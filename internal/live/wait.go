@@ -75,8 +75,11 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 	if !ask.Since.IsZero() {
 		w.quietFrom = from
 	}
-	if ask.Until == UntilIdle {
-		from = w.quietFrom
+	if ask.Until == UntilIdle { // what was before has settled, however long ago Since is
+		from = now.Add(-ask.Settle)
+		if w.quietFrom.After(from) {
+			from = w.quietFrom
+		}
 	}
 	// What the contact has done lately.
 	spans, err := reader.At(now).Timeline(ctx, ask.InstanceID, ask.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)
@@ -89,7 +92,11 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 	for !w.met {
 		var settled <-chan time.Time
 		if w.until == UntilIdle && !w.busy {
-			settled = time.After(w.quietFrom.Add(ask.Settle).Sub(h.now()))
+			left := w.quietFrom.Add(ask.Settle).Sub(h.now())
+			if left <= 0 {
+				break // also if the timeout is over
+			}
+			settled = time.After(left)
 		}
 		select {
 		case <-settled:
