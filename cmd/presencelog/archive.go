@@ -95,6 +95,9 @@ func (c *exportCmd) Run(ctx context.Context) error {
 	} else if what.Range.From, err = history.ParseMoment("from", c.From, time.Time{}, time.UTC); err == nil {
 		what.Range.To, err = history.ParseMoment("to", c.To, time.Time{}, time.UTC)
 	}
+	if err == nil && !what.Range.To.IsZero() && !what.Range.From.Before(what.Range.To) {
+		err = &history.InvalidError{Field: "from", Reason: "it must be earlier than to"}
+	}
 	if err != nil {
 		return flagError(err)
 	}
