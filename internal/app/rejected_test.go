@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/presencelog/presencelog/internal/app"
+	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/rejected"
@@ -48,6 +49,31 @@ func TestRejectedPayloadIsKeptWhole(t *testing.T) {
 	}
 	if err := rejected.Drop(t.Context(), s.pool, kept.ID); err == nil {
 		t.Error("dropped twice")
+	}
+}
+
+// A payload that is accepted later would otherwise become an event of an instance that its token may not write to.
+func TestRejectedPayloadsOfOtherInstancesAreNotKept(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *app.Config) { c.WebhookTokens = []string{"right"} })
+	token, err := auth.Create(t.Context(), s.pool, auth.Token{Name: "gateway of i", Scopes: []auth.Scope{auth.Webhook}, Instances: []string{"i"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := func(body, contentType string) answer {
+		req := request(t, http.MethodPost, s.url+"/webhooks/zapi/"+token, strings.NewReader(body))
+		req.Header.Set("Content-Type", contentType)
+		return s.do(t, req)
+	}
+	refused(t, hook(body("j", "p", "COMPOSING"), "text/plain"), http.StatusForbidden)
+	refused(t, hook(body("j", "p", "LISTENING"), "application/json"), http.StatusForbidden)
+	if list := rejectedPayloads(t, s); len(list) != 0 {
+		t.Errorf("rejected payloads: %+v", list)
+	}
+	refused(t, hook(body("i", "p", "COMPOSING"), "text/plain"), http.StatusUnsupportedMediaType)
+	refused(t, hook(`{"type":"PresenceChatCallback","phone":"p"}`, "application/json"), http.StatusUnprocessableEntity)
+	if list := rejectedPayloads(t, s); len(list) != 2 {
+		t.Errorf("rejected payloads: %+v", list)
 	}
 }
 

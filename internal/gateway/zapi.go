@@ -108,17 +108,23 @@ func (raw *zapiBody) event() (presence.Event, error) {
 }
 
 // TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be determined.
-func TypeZAPI(body []byte) string {
+func TypeZAPI(body []byte) string { return member(body, "type") }
+
+// InstanceZAPI returns the instance of a Z-API callback in the same way.
+func InstanceZAPI(body []byte) string { return member(body, "instanceId") }
+
+// member returns a member of a JSON object that is a string.
+func member(body []byte, name string) string {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return ""
 	}
 	for {
-		name, err := d.ReadToken()
-		if err != nil || name.Kind() != '"' {
+		key, err := d.ReadToken()
+		if err != nil || key.Kind() != '"' {
 			return ""
 		}
-		if name.String() == "type" {
+		if key.String() == name {
 			if t, err := d.ReadToken(); err == nil && t.Kind() == '"' {
 				return t.String()
 			}

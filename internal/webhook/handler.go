@@ -80,7 +80,7 @@ func (rc *receiver) zapi(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !sender.MaySee(event.InstanceID) {
-		rc.turnAway(w, r, sender, problem.New(http.StatusForbidden, "The token is bound to other instances."))
+		rc.turnAway(w, r, sender, errOtherInstance)
 		return
 	}
 	event.ReceivedAt = receivedAt
@@ -102,6 +102,8 @@ func (rc *receiver) ignore(w http.ResponseWriter, kind string) {
 	send(w, `{"ignored":`+string(quoted)+"}\n")
 }
 
+var errOtherInstance = problem.New(http.StatusForbidden, "The token is bound to other instances.")
+
 // refusal is why a callback of a known sender is not taken.
 type refusal struct {
 	reason  string // a word for the metrics
@@ -110,13 +112,18 @@ type refusal struct {
 
 // refuse responds that a payload is rejected, once it is kept: the sender may never send it again, and a later version may
 // accept it. One of another type is ignored, whatever is wrong with it: it may be a message, and those are not kept. If the type
-// is unknown it may be one too: its length and the reason are kept, but not its content.
+// is unknown it may be one too: its length and the reason are kept, but not its content. One of an instance that the sender may
+// not send events of is not kept either, since it may become an event later.
 func (rc *receiver) refuse(
 	w http.ResponseWriter, r *http.Request, sender *auth.Principal, receivedAt time.Time, body []byte, why *refusal,
 ) {
 	kind := gateway.TypeZAPI(body)
 	if kind != "" && kind != gateway.PresenceZAPI {
 		rc.ignore(w, kind)
+		return
+	}
+	if instance := gateway.InstanceZAPI(body); instance != "" && !sender.MaySee(instance) {
+		rc.turnAway(w, r, sender, errOtherInstance)
 		return
 	}
 	rc.count(why.reason, sender, rc.Auth.Client(r))
