@@ -80,6 +80,9 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 
 // MergeOrdered is Merge for events that have their sequence. The caller can order the next ones meanwhile.
 func (s *Store) MergeOrdered(ctx context.Context, batch Ordered) (added int64, err error) {
+	if len(batch.Events) == 0 { // as if all were of contacts that were erased
+		return 0, nil
+	}
 	err = s.withPartitions(ctx, batch.Events, func() error {
 		added, err = s.merge(ctx, batch)
 		if postgres.ErrorCode(err) == pgerrcode.UniqueViolation { // another writer was first
