@@ -98,23 +98,23 @@ RETURN ARRAY(
 );
 -- +goose StatementEnd
 
--- The stored intervals of all contacts of instances that overlap [range_start, range_end), whole, also those that no longer
+-- The stored intervals of all contacts of an instance that overlap [range_start, range_end), whole, also those that no longer
 -- count: what starts from the hour of range_start on, and what contains the beginning of that hour.
 -- +goose StatementBegin
-CREATE FUNCTION intervals_within(instance_ids integer [], range_start timestamptz, range_end timestamptz)
+CREATE FUNCTION intervals_within(instance integer, range_start timestamptz, range_end timestamptz)
 RETURNS SETOF intervals
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT i.*
 FROM intervals AS i
 WHERE
-    i.instance_id = ANY(instance_ids)
+    i.instance_id = instance
     AND i.started_at >= hour_of(range_start) AND i.started_at < range_end
     AND (i.ended_at > range_start OR i.started_at >= range_start)
 UNION ALL
 SELECT i.*
 FROM intervals AS i
 WHERE
-    i.instance_id = ANY(instance_ids)
+    i.instance_id = instance
     AND crosses_hour(i.started_at, i.ended_at)
     AND tstzrange(i.started_at, i.ended_at, '()') @> hour_of(range_start)
     AND i.ended_at > range_start
@@ -133,7 +133,7 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 -- All contacts.
 SELECT i.contact_id, i.measure, i.started_at, i.ended_at, i.confirmed_until
-FROM intervals_within(ARRAY[instance], range_start, range_end) AS i
+FROM intervals_within(instance, range_start, range_end) AS i
 WHERE
     contact_ids IS NULL
     AND NOT EXISTS (
@@ -228,7 +228,7 @@ FROM (
     ) AS e (bucket, starts_at, ends_at)
     WHERE e.starts_at < e.ends_at
 ) AS e
-CROSS JOIN LATERAL intervals_within(ARRAY[instance], e.starts_at, e.ends_at) AS i
+CROSS JOIN LATERAL intervals_within(instance, e.starts_at, e.ends_at) AS i
 $$;
 -- +goose StatementEnd
 
@@ -241,7 +241,7 @@ CREATE FUNCTION stored_lengths(
 RETURNS TABLE (measure "char", bucket integer, lengths bytea)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT i.measure, width_bucket(i.started_at, bounds), string_agg(int8send(micros_between(i.started_at, i.ended_at)), '')
-FROM intervals_within(ARRAY[instance], part_start, part_end) AS i
+FROM intervals_within(instance, part_start, part_end) AS i
 WHERE
     i.started_at >= part_start
     AND NOT EXISTS (
@@ -379,7 +379,7 @@ FROM (
             (count(*) FILTER (WHERE i.started_at >= range_start))::float8 AS intervals,
             sum(micros_between(greatest(i.started_at, range_start), least(i.ended_at, range_end))::float8) AS micros,
             sum(micros_between(greatest(i.started_at, range_start), least(i.confirmed_until, range_end))::float8) AS confirmed_micros
-        FROM intervals_within(ARRAY[instance], range_start, range_end) AS i
+        FROM intervals_within(instance, range_start, range_end) AS i
         WHERE
             i.measure = measure_code(measure_name)
             AND NOT EXISTS (
