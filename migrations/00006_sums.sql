@@ -121,6 +121,21 @@ WHERE
 $$;
 -- +goose StatementEnd
 
+-- Those of them that count, as stored_intervals has them.
+-- +goose StatementBegin
+CREATE FUNCTION stored_within(instance integer, range_start timestamptz, range_end timestamptz)
+RETURNS SETOF intervals
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT i.*
+FROM intervals_within(instance, range_start, range_end) AS i
+WHERE
+    NOT EXISTS (
+        SELECT FROM contact_states AS s
+        WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
+    )
+$$;
+-- +goose StatementEnd
+
 -- The intervals of all contacts of an instance, or of contact_ids unless that is NULL, that overlap
 -- [range_start, range_end), whole. `until` is ended_at, or now for one that is not finished.
 -- +goose StatementBegin
@@ -133,13 +148,8 @@ RETURNS TABLE (
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 -- All contacts.
 SELECT i.contact_id, i.measure, i.started_at, i.ended_at, i.confirmed_until
-FROM intervals_within(instance, range_start, range_end) AS i
-WHERE
-    contact_ids IS NULL
-    AND NOT EXISTS (
-        SELECT FROM contact_states AS s
-        WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
-    )
+FROM stored_within(instance, range_start, range_end) AS i
+WHERE contact_ids IS NULL
 UNION ALL
 -- Some contacts: of one measure, what contains range_start is the last that started before it.
 SELECT k.contact_id, m.measure, i.started_at, i.ended_at, i.confirmed_until
@@ -241,13 +251,8 @@ CREATE FUNCTION stored_lengths(
 RETURNS TABLE (measure "char", bucket integer, lengths bytea)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT i.measure, width_bucket(i.started_at, bounds), string_agg(int8send(micros_between(i.started_at, i.ended_at)), '')
-FROM intervals_within(instance, part_start, part_end) AS i
-WHERE
-    i.started_at >= part_start
-    AND NOT EXISTS (
-        SELECT FROM contact_states AS s
-        WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
-    )
+FROM stored_within(instance, part_start, part_end) AS i
+WHERE i.started_at >= part_start
 GROUP BY 1, 2
 $$;
 -- +goose StatementEnd
@@ -379,13 +384,8 @@ FROM (
             (count(*) FILTER (WHERE i.started_at >= range_start))::float8 AS intervals,
             sum(micros_between(greatest(i.started_at, range_start), least(i.ended_at, range_end))::float8) AS micros,
             sum(micros_between(greatest(i.started_at, range_start), least(i.confirmed_until, range_end))::float8) AS confirmed_micros
-        FROM intervals_within(instance, range_start, range_end) AS i
-        WHERE
-            i.measure = measure_code(measure_name)
-            AND NOT EXISTS (
-                SELECT FROM contact_states AS s
-                WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
-            )
+        FROM stored_within(instance, range_start, range_end) AS i
+        WHERE i.measure = measure_code(measure_name)
         GROUP BY i.contact_id
         UNION ALL
         SELECT
@@ -409,7 +409,7 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION top_intervals, sum_contacts, sum_instance, stored_lengths, edge_pieces, bucket_pieces, overlapping_intervals, intervals_within;
+DROP FUNCTION top_intervals, sum_contacts, sum_instance, stored_lengths, edge_pieces, bucket_pieces, overlapping_intervals, stored_within, intervals_within;
 DROP FUNCTION fresh_contact_ids;
 DROP TRIGGER add_updated ON intervals;
 DROP TRIGGER subtract_updated ON intervals;
