@@ -283,8 +283,8 @@ $$;
 -- +goose StatementEnd
 
 -- The intervals of these contacts that are not settled: those that ended after the watermark or the contact's checkpoint,
--- and those that are not finished (ended_at is NULL). Of these, no more is confirmed than their length: the clock of an event
--- may be ahead.
+-- and those that are not finished: ended_at is NULL, and `until` is now, or their start if the clock of an event is ahead. No
+-- more is confirmed than up to then.
 -- +goose StatementBegin
 CREATE FUNCTION fresh_intervals(contact_ids integer [], now timestamptz)
 RETURNS TABLE (
@@ -293,6 +293,7 @@ RETURNS TABLE (
     measure "char",
     started_at timestamptz,
     ended_at timestamptz,
+    until timestamptz,
     confirmed_until timestamptz,
     ended_by "char",
     events bigint
@@ -304,7 +305,8 @@ SELECT
     i.measure,
     b.started_at,
     i.ended_at,
-    CASE WHEN i.ended_at IS NULL THEN least(i.confirmed_until, greatest(now, b.started_at)) ELSE i.confirmed_until END,
+    coalesce(i.ended_at, greatest(now, b.started_at)),
+    least(i.confirmed_until, coalesce(i.ended_at, greatest(now, b.started_at))),
     CASE WHEN i.ended_at IS NULL THEN 'o'::"char" ELSE i.ended_by END,
     CASE i.measure WHEN 'v' THEN s.visit_events ELSE s.span_events END
 FROM steps(contact_ids, 'infinity') AS s

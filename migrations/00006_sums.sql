@@ -175,12 +175,9 @@ CROSS JOIN LATERAL (
 ) AS i
 WHERE contact_ids IS NOT NULL AND i.started_at <= coalesce(s.checkpoint, 'infinity')
 UNION ALL
-SELECT i.contact_id, i.measure, i.started_at, i.until, i.confirmed_until
-FROM (
-    SELECT f.*, coalesce(f.ended_at, greatest(now, f.started_at)) AS until
-    FROM fresh_intervals(coalesce(contact_ids, fresh_contact_ids(instance)), now) AS f
-) AS i
-WHERE i.started_at < range_end AND (i.until > range_start OR i.started_at >= range_start)
+SELECT f.contact_id, f.measure, f.started_at, f.until, f.confirmed_until
+FROM fresh_intervals(coalesce(contact_ids, fresh_contact_ids(instance)), now) AS f
+WHERE f.started_at < range_end AND (f.until > range_start OR f.started_at >= range_start)
 $$;
 -- +goose StatementEnd
 
@@ -293,9 +290,7 @@ FROM (
     UNION ALL
     SELECT f.measure, p.bucket, p.starts, p.micros, p.confirmed_micros
     FROM fresh_intervals(fresh_contact_ids(instance), now) AS f
-    CROSS JOIN LATERAL bucket_pieces(
-        f.started_at, coalesce(f.ended_at, greatest(now, f.started_at)), f.confirmed_until, bounds
-    ) AS p
+    CROSS JOIN LATERAL bucket_pieces(f.started_at, f.until, f.confirmed_until, bounds) AS p
 ) AS p
 GROUP BY p.measure, p.bucket
 UNION ALL
@@ -319,7 +314,7 @@ SELECT
     0,
     0,
     0,
-    string_agg(int8send(micros_between(f.started_at, coalesce(f.ended_at, now))), '')
+    string_agg(int8send(micros_between(f.started_at, f.until)), '')
 FROM fresh_intervals(fresh_contact_ids(instance), now) AS f
 WHERE with_lengths AND f.started_at >= bounds[1] AND f.started_at < bounds[cardinality(bounds)]
 GROUP BY 1, 2
@@ -391,7 +386,7 @@ FROM (
         SELECT
             i.contact_id,
             count(*) FILTER (WHERE i.started_at >= range_start AND i.started_at < range_end),
-            sum(micros_between(greatest(i.started_at, range_start), least(coalesce(i.ended_at, now), range_end))::float8),
+            sum(micros_between(greatest(i.started_at, range_start), least(i.until, range_end))::float8),
             sum(micros_between(greatest(i.started_at, range_start), least(i.confirmed_until, range_end))::float8)
         FROM fresh_intervals(fresh_contact_ids(instance), now) AS i
         WHERE i.measure = measure_code(measure_name)

@@ -130,7 +130,7 @@ SELECT
     f.measure,
     f.started_at,
     f.ended_at,
-    coalesce(f.ended_at, greatest(now(), f.started_at)),
+    f.until,
     f.confirmed_until,
     f.ended_by,
     f.events::integer
