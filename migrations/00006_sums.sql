@@ -136,48 +136,49 @@ WHERE
 $$;
 -- +goose StatementEnd
 
--- The intervals of all contacts of an instance, or of contact_ids unless that is NULL, that overlap
--- [range_start, range_end), whole. `until` is ended_at, or now for one that is not finished.
+-- The intervals of contacts that overlap [range_start, range_end), whole. Of one measure, what contains range_start is the last
+-- that started before it.
 -- +goose StatementBegin
-CREATE FUNCTION overlapping_intervals(
-    instance integer, contact_ids integer [], range_start timestamptz, range_end timestamptz, now timestamptz
-)
+CREATE FUNCTION contact_intervals(contact_ids integer [], range_start timestamptz, range_end timestamptz, now timestamptz)
 RETURNS TABLE (
-    contact_id integer, measure "char", started_at timestamptz, until timestamptz, confirmed_until timestamptz
+    contact_id integer,
+    measure "char",
+    started_at timestamptz,
+    ended_at timestamptz,
+    until timestamptz,
+    confirmed_until timestamptz,
+    ended_by "char",
+    events bigint
 )
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
--- All contacts.
-SELECT i.contact_id, i.measure, i.started_at, i.ended_at, i.confirmed_until
-FROM stored_within(instance, range_start, range_end) AS i
-WHERE contact_ids IS NULL
-UNION ALL
--- Some contacts: of one measure, what contains range_start is the last that started before it.
-SELECT k.contact_id, m.measure, i.started_at, i.ended_at, i.confirmed_until
+SELECT k.contact_id, m.measure, i.started_at, i.ended_at, i.ended_at, i.confirmed_until, i.ended_by, i.events
 FROM unnest(contact_ids) AS k (contact_id)
 LEFT JOIN contact_states AS s ON s.contact_id = k.contact_id
 CROSS JOIN unnest('{r,t,v}'::"char" []) AS m (measure)
 CROSS JOIN LATERAL (
-    SELECT o.started_at, o.ended_at, o.confirmed_until
+    SELECT o.started_at, o.ended_at, o.confirmed_until, o.ended_by, o.events
     FROM intervals AS o
     WHERE
         o.contact_id = k.contact_id AND o.measure = m.measure
         AND o.started_at >= range_start AND o.started_at < range_end
+        AND o.started_at <= coalesce(s.checkpoint, 'infinity')
     UNION ALL
     SELECT *
     FROM (
-        SELECT o.started_at, o.ended_at, o.confirmed_until
+        SELECT o.started_at, o.ended_at, o.confirmed_until, o.ended_by, o.events
         FROM intervals AS o
-        WHERE o.contact_id = k.contact_id AND o.measure = m.measure AND o.started_at < least(range_start, s.checkpoint + interval '1 microsecond')
+        WHERE
+            o.contact_id = k.contact_id AND o.measure = m.measure
+            AND o.started_at < range_start AND o.started_at <= coalesce(s.checkpoint, 'infinity')
         ORDER BY o.started_at DESC
         LIMIT 1
     ) AS o
     WHERE o.ended_at > range_start
 ) AS i
-WHERE contact_ids IS NOT NULL AND i.started_at <= coalesce(s.checkpoint, 'infinity')
 UNION ALL
-SELECT f.contact_id, f.measure, f.started_at, f.until, f.confirmed_until
-FROM fresh_intervals(coalesce(contact_ids, fresh_contact_ids(instance)), now) AS f
-WHERE f.started_at < range_end AND (f.until > range_start OR f.started_at >= range_start)
+SELECT f.contact_id, f.measure, f.started_at, f.ended_at, f.until, f.confirmed_until, f.ended_by, f.events
+FROM fresh_intervals(contact_ids, now) AS f
+WHERE f.started_at < range_end AND (f.until > range_start OR f.ended_at IS NULL OR f.started_at >= range_start)
 $$;
 -- +goose StatementEnd
 
@@ -342,7 +343,7 @@ SELECT
     sum(p.micros)::bigint,
     sum(p.confirmed_micros)::bigint,
     string_agg(int8send(micros_between(i.started_at, i.until)), '') FILTER (WHERE p.starts > 0)
-FROM overlapping_intervals(NULL, contact_ids, bounds[1], bounds[cardinality(bounds)], now) AS i
+FROM contact_intervals(contact_ids, bounds[1], bounds[cardinality(bounds)], now) AS i
 CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, bounds) AS p
 GROUP BY 1, 2, 3
 $$;
@@ -404,7 +405,7 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION top_intervals, sum_contacts, sum_instance, stored_lengths, edge_pieces, bucket_pieces, overlapping_intervals, stored_within, intervals_within;
+DROP FUNCTION top_intervals, sum_contacts, sum_instance, stored_lengths, edge_pieces, bucket_pieces, contact_intervals, stored_within, intervals_within;
 DROP FUNCTION fresh_contact_ids;
 DROP TRIGGER add_updated ON intervals;
 DROP TRIGGER subtract_updated ON intervals;

@@ -556,14 +556,19 @@ SELECT
     )::measure_sums
 FROM (
     SELECT i.contact_id, i.measure, p.*
-    FROM
-        overlapping_intervals(
-            instance,
-            CASE WHEN contact IS NOT NULL THEN ARRAY[contact] END,
-            bounds[1],
-            bounds[cardinality(bounds)],
-            now()
-        ) AS i
+    FROM (
+        SELECT s.contact_id, s.measure, s.started_at, s.ended_at AS until, s.confirmed_until
+        FROM stored_within(instance, bounds[1], bounds[cardinality(bounds)]) AS s
+        WHERE contact IS NULL
+        UNION ALL
+        SELECT f.contact_id, f.measure, f.started_at, f.until, f.confirmed_until
+        FROM fresh_intervals(fresh_contact_ids(instance), now()) AS f
+        WHERE contact IS NULL
+        UNION ALL
+        SELECT o.contact_id, o.measure, o.started_at, o.until, o.confirmed_until
+        FROM contact_intervals(ARRAY[contact], bounds[1], bounds[cardinality(bounds)], now()) AS o
+        WHERE contact IS NOT NULL
+    ) AS i
     CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, bounds) AS p
 ) AS p
 INNER JOIN visible_contacts AS c ON c.id = p.contact_id AND c.instance_id = instance
