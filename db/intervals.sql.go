@@ -159,20 +159,24 @@ func (q *Queries) RefreshLock(ctx context.Context) (pgtype.Timestamptz, error) {
 
 const sumContacts = `-- name: SumContacts :many
 SELECT
-    contact_id::integer AS contact_id,
-    measure_name(measure)::text AS measure,
-    bucket::integer AS bucket,
-    starts::bigint AS starts,
-    micros::bigint AS micros,
-    confirmed_micros::bigint AS confirmed_micros,
-    lengths::bytea AS lengths
-FROM sum_contacts($1::integer [], $2::timestamptz [], $3::timestamptz)
+    i.contact_id::integer AS contact_id,
+    measure_name(i.measure)::text AS measure,
+    p.bucket::integer AS bucket,
+    sum(p.starts)::bigint AS starts,
+    sum(p.micros)::bigint AS micros,
+    sum(p.confirmed_micros)::bigint AS confirmed_micros,
+    (string_agg(int8send(micros_between(i.started_at, i.until)), '') FILTER (WHERE p.starts > 0))::bytea AS lengths
+FROM contact_intervals($1::integer [], $2, $3, $4) AS i
+CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, $5::timestamptz []) AS p
+GROUP BY i.contact_id, i.measure, p.bucket
 `
 
 type SumContactsParams struct {
 	ContactIds []int32
-	Bounds     []pgtype.Timestamptz
+	RangeStart pgtype.Timestamptz
+	RangeEnd   pgtype.Timestamptz
 	Now        pgtype.Timestamptz
+	Bounds     []pgtype.Timestamptz
 }
 
 type SumContactsRow struct {
@@ -185,8 +189,15 @@ type SumContactsRow struct {
 	Lengths         []byte
 }
 
+// What lies of contacts' intervals in each bucket, and how many start there, with the lengths of those as of sum_instance.
 func (q *Queries) SumContacts(ctx context.Context, arg SumContactsParams) ([]SumContactsRow, error) {
-	rows, err := q.db.Query(ctx, sumContacts, arg.ContactIds, arg.Bounds, arg.Now)
+	rows, err := q.db.Query(ctx, sumContacts,
+		arg.ContactIds,
+		arg.RangeStart,
+		arg.RangeEnd,
+		arg.Now,
+		arg.Bounds,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -273,25 +284,55 @@ func (q *Queries) SumInstance(ctx context.Context, arg SumInstanceParams) ([]Sum
 }
 
 const topIntervals = `-- name: TopIntervals :many
-SELECT phone::text AS phone, intervals::bigint AS intervals, micros::bigint AS micros, confirmed_micros::bigint AS confirmed_micros
-FROM
-    top_intervals(
-        $1::integer,
-        $2::text,
-        $3::boolean,
-        $4::timestamptz,
-        $5::timestamptz,
-        $6::timestamptz,
-        $7::integer
-    )
+SELECT
+    c.phone,
+    t.intervals::bigint AS intervals,
+    t.micros::bigint AS micros,
+    t.confirmed_micros::bigint AS confirmed_micros
+FROM (
+    -- Those that tie with the last one too: by phone, another may come before it.
+    SELECT
+        p.contact_id,
+        CASE WHEN $1::boolean THEN sum(p.intervals) ELSE sum(p.micros) END AS value,
+        sum(p.intervals) AS intervals,
+        sum(p.micros) AS micros,
+        sum(p.confirmed_micros) AS confirmed_micros
+    FROM (
+        -- Stored and fresh ones each by themselves: so PostgreSQL groups the many in parallel.
+        SELECT
+            i.contact_id::integer AS contact_id,
+            (count(*) FILTER (WHERE i.started_at >= $2::timestamptz))::float8 AS intervals,
+            sum(micros_between(greatest(i.started_at, $2), least(i.ended_at, $3::timestamptz))::float8) AS micros,
+            sum(micros_between(greatest(i.started_at, $2), least(i.confirmed_until, $3))::float8) AS confirmed_micros
+        FROM stored_within($4, $2, $3) AS i
+        WHERE i.measure = measure_code($5)
+        GROUP BY 1
+        UNION ALL
+        SELECT
+            i.contact_id,
+            count(*) FILTER (WHERE i.started_at >= $2 AND i.started_at < $3),
+            sum(micros_between(greatest(i.started_at, $2), least(i.until, $3))::float8),
+            sum(micros_between(greatest(i.started_at, $2), least(i.confirmed_until, $3))::float8)
+        FROM fresh_intervals(fresh_contact_ids($4), $6) AS i
+        WHERE i.measure = measure_code($5)
+        GROUP BY 1
+    ) AS p
+    GROUP BY 1
+    HAVING CASE WHEN $1 THEN sum(p.intervals) ELSE sum(p.micros) END > 0
+    ORDER BY value DESC
+    FETCH FIRST ($7::integer) ROWS WITH TIES
+) AS t
+INNER JOIN contacts AS c ON c.id = t.contact_id
+ORDER BY t.value DESC, c.phone
+LIMIT $7
 `
 
 type TopIntervalsParams struct {
-	InstanceID int32
-	Measure    string
 	ByCount    bool
 	RangeStart pgtype.Timestamptz
 	RangeEnd   pgtype.Timestamptz
+	InstanceID int32
+	Measure    string
 	Now        pgtype.Timestamptz
 	MaxRows    int32
 }
@@ -303,13 +344,16 @@ type TopIntervalsRow struct {
 	ConfirmedMicros int64
 }
 
+// The contacts of an instance with the most time of a measure in [range_start, range_end), or with by_count the most
+// intervals that start there; those with none are left out. Time is added up as double precision, which is exact up to 285
+// years and much faster: the sum of bigint is numeric.
 func (q *Queries) TopIntervals(ctx context.Context, arg TopIntervalsParams) ([]TopIntervalsRow, error) {
 	rows, err := q.db.Query(ctx, topIntervals,
-		arg.InstanceID,
-		arg.Measure,
 		arg.ByCount,
 		arg.RangeStart,
 		arg.RangeEnd,
+		arg.InstanceID,
+		arg.Measure,
 		arg.Now,
 		arg.MaxRows,
 	)

@@ -107,7 +107,7 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 		fmt.Sprintf("public.settled_status(%d, now())", ids["north-1"]),
 		fmt.Sprintf("public.contact_intervals(ARRAY[%d], '-infinity', 'infinity', now())", ids["north-1"]),
 		fmt.Sprintf("public.stored_within(%d, '-infinity', 'infinity')", ids["north"]),
-		fmt.Sprintf("public.top_intervals(%d, 'typing', false, '-infinity', 'infinity', now(), 1)", ids["north"]),
+		fmt.Sprintf("public.sum_instance(%d, ARRAY['-infinity', 'infinity']::timestamptz[], now(), true)", ids["north"]),
 		"public.active_contacts('-infinity', 'infinity')",
 		"public.mark_all_late(NULL)", "public.make_partition('events', '2030-01-01')",
 		fmt.Sprintf("public.mark_late(ARRAY[%d], ARRAY[now()])", ids["north-1"]),

@@ -95,6 +95,7 @@ func (r *Reader) sumContacts(ctx context.Context, ids []int32, bounds []time.Tim
 	}
 	rows, err := r.q.SumContacts(ctx, db.SumContactsParams{
 		ContactIds: slices.Sorted(maps.Keys(sums)), Bounds: times(bounds), Now: db.Time(r.now()),
+		RangeStart: db.Time(bounds[0]), RangeEnd: db.Time(bounds[len(bounds)-1]),
 	})
 	for _, row := range rows {
 		add(sums[row.ContactID], db.SumInstanceRow{
