@@ -70,10 +70,20 @@ func (q *Queries) IntervalStatus(ctx context.Context) (IntervalStatusRow, error)
 }
 
 const markAllLate = `-- name: MarkAllLate :exec
-SELECT mark_all_late($1::integer [])
+SELECT
+    take_back(
+        ARRAY(
+            SELECT s.contact_id
+            FROM contact_states AS s
+            WHERE
+                s.first_event_at IS NOT NULL
+                AND ($1::integer [] IS NULL OR s.instance_id = ANY($1::integer []))
+        ),
+        NULL
+    )
 `
 
-// instance_ids NULL: of all instances.
+// Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
 func (q *Queries) MarkAllLate(ctx context.Context, instanceIds []int32) error {
 	_, err := q.db.Exec(ctx, markAllLate, instanceIds)
 	return err

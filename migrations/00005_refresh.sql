@@ -268,13 +268,13 @@ END
 $$;
 -- +goose StatementEnd
 
--- Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
+-- Takes contacts back to just before a moment, or with NULL to before their first event. How things stood there is not known.
 -- +goose StatementBegin
-CREATE FUNCTION mark_all_late(instance_ids integer []) RETURNS void
+CREATE FUNCTION take_back(contact_ids integer [], moment timestamptz) RETURNS void
 LANGUAGE sql AS $$
 UPDATE contact_states
 SET
-    checkpoint = first_event_at - interval '1 microsecond',
+    checkpoint = coalesce(moment, first_event_at) - interval '1 microsecond',
     status = NULL,
     last_event_at = NULL,
     since = NULL,
@@ -282,7 +282,7 @@ SET
     span_first_event_at = NULL,
     visit_started_at = NULL,
     visit_events = NULL
-WHERE (instance_ids IS NULL OR instance_id = ANY(instance_ids)) AND first_event_at IS NOT NULL
+WHERE contact_id = ANY(contact_ids)
 $$;
 -- +goose StatementEnd
 
@@ -349,18 +349,7 @@ BEGIN
     WHERE
         i.contact_id = ANY(ids) AND i.measure = ANY('{r,t,v}'::"char" [])
         AND i.started_at < horizon AND i.ended_at > horizon;
-    UPDATE contact_states
-    SET
-        checkpoint = horizon - interval '1 microsecond',
-        status = NULL,
-        last_event_at = NULL,
-        since = NULL,
-        span_events = NULL,
-        span_first_event_at = NULL,
-        visit_started_at = NULL,
-        visit_events = NULL
-    WHERE contact_id = ANY(ids);
-
+    PERFORM take_back(ids, horizon);
     DELETE FROM contact_states AS s
     WHERE
         s.instance_id = instance AND s.first_event_at < horizon
@@ -379,4 +368,4 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION cut_intervals, events_between, mark_all_late, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;
+DROP FUNCTION cut_intervals, events_between, take_back, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;

@@ -38,8 +38,18 @@ SELECT refresh_late_intervals(@until_at::timestamptz)::integer AS contacts;
 SELECT mark_late(@contact_ids::integer [], @received_ats::timestamptz []);
 
 -- name: MarkAllLate :exec
--- instance_ids NULL: of all instances.
-SELECT mark_all_late(sqlc.narg(instance_ids)::integer []);
+-- Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
+SELECT
+    take_back(
+        ARRAY(
+            SELECT s.contact_id
+            FROM contact_states AS s
+            WHERE
+                s.first_event_at IS NOT NULL
+                AND (sqlc.narg(instance_ids)::integer [] IS NULL OR s.instance_id = ANY(sqlc.narg(instance_ids)::integer []))
+        ),
+        NULL
+    );
 
 -- name: IntervalStatus :one
 -- What is not stored yet: the contacts with late events, and since when there are events after the watermark (NULL: none).
