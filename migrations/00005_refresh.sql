@@ -208,14 +208,11 @@ BEGIN
             status = CASE WHEN p.received_at IS NOT NULL THEN 2 END,
             since = CASE WHEN p.received_at IS NOT NULL THEN coalesce(
                 (
-                    SELECT max(i.ended_at)
-                    FROM (
-                        SELECT o.ended_at
-                        FROM intervals AS o
-                        WHERE o.contact_id = s.contact_id AND o.measure = 'v' AND o.started_at < b.begins_at
-                        ORDER BY o.started_at DESC
-                        LIMIT 1
-                    ) AS i
+                    SELECT i.ended_at
+                    FROM intervals AS i
+                    WHERE i.contact_id = s.contact_id AND i.measure = 'v' AND i.started_at < b.begins_at
+                    ORDER BY i.started_at DESC
+                    LIMIT 1
                 ),
                 s.first_event_at
             ) END,
