@@ -352,14 +352,12 @@ BEGIN
         s.instance_id = instance AND s.first_event_at < horizon
         AND NOT EXISTS (SELECT FROM events AS e WHERE e.contact_id = s.contact_id AND e.received_at >= horizon);
     UPDATE contact_states AS s
-    SET
-        first_event_at = f.at,
-        since = greatest(s.since, f.at)
-    FROM contact_states AS o
-    CROSS JOIN LATERAL (
-        SELECT min(e.received_at) AS at FROM events AS e WHERE e.contact_id = o.contact_id AND e.received_at >= horizon
-    ) AS f
-    WHERE o.contact_id = s.contact_id AND o.instance_id = instance AND o.first_event_at < horizon;
+    SET (first_event_at, since) = (
+        SELECT min(e.received_at), greatest(s.since, min(e.received_at))
+        FROM events AS e
+        WHERE e.contact_id = s.contact_id AND e.received_at >= horizon
+    )
+    WHERE s.instance_id = instance AND s.first_event_at < horizon;
 END
 $$;
 -- +goose StatementEnd
