@@ -80,6 +80,27 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN extract(EPOCH FROM end_at - start_at);
 -- +goose StatementEnd
 
+-- What lies of an interval in each day of a time zone.
+-- +goose StatementBegin
+CREATE FUNCTION day_pieces(started_at timestamptz, until timestamptz, confirmed_until timestamptz, time_zone text)
+RETURNS TABLE (day date, starts integer, micros bigint, confirmed_micros bigint)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+SELECT
+    d::date,
+    (started_at >= b.starts_at)::integer,
+    micros_between(greatest(started_at, b.starts_at), least(until, b.ends_at)),
+    micros_between(greatest(started_at, b.starts_at), least(confirmed_until, b.ends_at))
+FROM generate_series(
+    (started_at AT TIME ZONE time_zone)::date - 1, (until AT TIME ZONE time_zone)::date + 1, interval '1 day'
+) AS d
+CROSS JOIN LATERAL (
+    SELECT day_start(d::date, time_zone) AS starts_at, day_start(d::date + 1, time_zone) AS ends_at OFFSET 0
+) AS b
+WHERE b.starts_at < b.ends_at AND started_at < b.ends_at AND (until > b.starts_at OR started_at >= b.starts_at);
+END;
+-- +goose StatementEnd
+
 -- A contact's spans around a range.
 -- +goose StatementBegin
 CREATE FUNCTION visible_spans(contact integer, range_start timestamptz, range_end timestamptz)
@@ -258,18 +279,9 @@ INNER JOIN stored_intervals AS i
     ON crosses_hour(i.started_at, i.ended_at) AND tstzrange(i.started_at, i.ended_at, '()') @> h.hour
 INNER JOIN guarded_contacts AS c ON c.id = i.contact_id
 UNION ALL
-SELECT
-    f.instance_name,
-    f.phone,
-    h.hour,
-    f.measure,
-    micros_between(greatest(f.started_at, h.hour), least(f.until, h.hour + interval '1 h')),
-    micros_between(greatest(f.started_at, h.hour), least(f.confirmed_until, h.hour + interval '1 h')),
-    (f.started_at >= h.hour)::integer
+SELECT f.instance_name, f.phone, hour_of(p.quarter), f.measure, p.micros, p.confirmed_micros, p.starts
 FROM visible_fresh_intervals() AS f
-CROSS JOIN LATERAL generate_series(
-    hour_of(f.started_at), greatest(f.until - interval '1 microsecond', f.started_at), interval '1 h'
-) AS h (hour);
+CROSS JOIN LATERAL quarter_pieces(f.started_at, f.until, f.confirmed_until) AS p;
 
 -- What lies of them in each day of the instance's time zone: of those that start in it, or between the last full hour and
 -- its beginning; of those that contain that hour's beginning; and of the fresh ones.
@@ -311,22 +323,9 @@ INNER JOIN stored_intervals AS i
 INNER JOIN guarded_contacts AS c ON c.id = i.contact_id
 WHERE b.starts_at < b.ends_at
 UNION ALL
-SELECT
-    f.instance_name,
-    f.phone,
-    d.day::date,
-    f.measure,
-    micros_between(greatest(f.started_at, b.starts_at), least(f.until, b.ends_at)),
-    micros_between(greatest(f.started_at, b.starts_at), least(f.confirmed_until, b.ends_at)),
-    (f.started_at >= b.starts_at)::integer
+SELECT f.instance_name, f.phone, p.day, f.measure, p.micros, p.confirmed_micros, p.starts
 FROM visible_fresh_intervals() AS f
-CROSS JOIN LATERAL generate_series(
-    (f.started_at AT TIME ZONE f.time_zone)::date - 1, (f.until AT TIME ZONE f.time_zone)::date + 1, interval '1 day'
-) AS d (day)
-CROSS JOIN LATERAL (
-    SELECT day_start(d.day::date, f.time_zone) AS starts_at, day_start(d.day::date + 1, f.time_zone) AS ends_at OFFSET 0
-) AS b
-WHERE b.starts_at < b.ends_at AND f.started_at < b.ends_at AND (f.until > b.starts_at OR f.started_at >= b.starts_at);
+CROSS JOIN LATERAL day_pieces(f.started_at, f.until, f.confirmed_until, f.time_zone) AS p;
 
 -- What lies of the intervals of all contacts of an instance in an hour, and in a day of the instance's time zone. Days begin
 -- with a quarter of an hour, UTC, in every time zone of this century.
@@ -351,21 +350,9 @@ INNER JOIN interval_sums AS s
     AND s.quarter >= b.starts_at AND s.quarter < b.ends_at
 INNER JOIN visible_instances AS i ON i.id = s.instance_id
 UNION ALL
-SELECT
-    c.instance_name,
-    d.day::date,
-    c.measure,
-    c.sign * micros_between(greatest(c.started_at, b.starts_at), least(c.until, b.ends_at)),
-    c.sign * micros_between(greatest(c.started_at, b.starts_at), least(c.confirmed_until, b.ends_at)),
-    c.sign * (c.started_at >= b.starts_at)::integer
+SELECT c.instance_name, p.day, c.measure, c.sign * p.micros, c.sign * p.confirmed_micros, c.sign * p.starts
 FROM visible_sum_changes() AS c
-CROSS JOIN LATERAL generate_series(
-    (c.started_at AT TIME ZONE c.time_zone)::date - 1, (c.until AT TIME ZONE c.time_zone)::date + 1, interval '1 day'
-) AS d (day)
-CROSS JOIN LATERAL (
-    SELECT day_start(d.day::date, c.time_zone) AS starts_at, day_start(d.day::date + 1, c.time_zone) AS ends_at OFFSET 0
-) AS b
-WHERE b.starts_at < b.ends_at AND c.started_at < b.ends_at AND (c.until > b.starts_at OR c.started_at >= b.starts_at);
+CROSS JOIN LATERAL day_pieces(c.started_at, c.until, c.confirmed_until, c.time_zone) AS p;
 
 CREATE VIEW analytics.instances WITH (security_barrier) AS
 SELECT i.name AS instance_id, i.time_zone, e.first_event_at, e.last_event_at
@@ -724,7 +711,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
     status_name, measure_name, ended_by_name, hour_of, quarter_of, quarter_pieces, crosses_hour, micros_between,
-    seconds_between, calling_role, event_id, day_start, visible_days, visible_hours, visible_spans,
+    seconds_between, calling_role, event_id, day_start, day_pieces, visible_days, visible_hours, visible_spans,
     visible_fresh_intervals, visible_sum_changes, visible_unsettled_status
 TO PUBLIC;
 
@@ -734,6 +721,6 @@ DROP FUNCTION visible_sums;
 DROP TYPE measure_sums;
 DROP VIEW visible_instance_day_pieces, visible_instance_hour_pieces, visible_status, visible_day_pieces, visible_hour_pieces, visible_intervals;
 DROP FUNCTION visible_hours, visible_days, visible_unsettled_status, visible_sum_changes, visible_fresh_intervals, visible_spans;
-DROP FUNCTION seconds_between, day_start, event_id;
+DROP FUNCTION day_pieces, seconds_between, day_start, event_id;
 DROP VIEW guarded_contacts, visible_contacts, visible_instances;
 DROP FUNCTION calling_role;
