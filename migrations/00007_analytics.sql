@@ -216,6 +216,15 @@ CROSS JOIN LATERAL generate_series(
 $$;
 -- +goose StatementEnd
 
+-- Those days, and when they begin and end. A filter on the day is applied before that is found out.
+CREATE VIEW visible_day_bounds AS
+SELECT d.instance_ids, d.day, b.starts_at, b.ends_at
+FROM visible_days() AS d
+CROSS JOIN LATERAL (
+    SELECT day_start(d.day, d.time_zone) AS starts_at, day_start(d.day + 1, d.time_zone) AS ends_at OFFSET 0
+) AS b
+WHERE b.starts_at < b.ends_at;
+
 -- +goose StatementBegin
 CREATE FUNCTION visible_hours() RETURNS TABLE (hour timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 1000 SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -291,37 +300,29 @@ SELECT
     c.phone,
     d.day,
     i.measure,
-    micros_between(greatest(i.started_at, b.starts_at), least(i.ended_at, b.ends_at)) AS micros,
-    micros_between(greatest(i.started_at, b.starts_at), least(i.confirmed_until, b.ends_at)) AS confirmed_micros,
-    (i.started_at >= b.starts_at)::integer AS starts
-FROM visible_days() AS d
-CROSS JOIN LATERAL (
-    SELECT day_start(d.day, d.time_zone) AS starts_at, day_start(d.day + 1, d.time_zone) AS ends_at OFFSET 0
-) AS b
+    micros_between(greatest(i.started_at, d.starts_at), least(i.ended_at, d.ends_at)) AS micros,
+    micros_between(greatest(i.started_at, d.starts_at), least(i.confirmed_until, d.ends_at)) AS confirmed_micros,
+    (i.started_at >= d.starts_at)::integer AS starts
+FROM visible_day_bounds AS d
 INNER JOIN stored_intervals AS i
     ON i.instance_id = ANY(d.instance_ids)
-    AND i.started_at >= hour_of(b.starts_at) AND i.started_at < b.ends_at AND i.ended_at > b.starts_at
+    AND i.started_at >= hour_of(d.starts_at) AND i.started_at < d.ends_at AND i.ended_at > d.starts_at
 INNER JOIN guarded_contacts AS c ON c.id = i.contact_id
-WHERE b.starts_at < b.ends_at
 UNION ALL
 SELECT
     c.instance_name,
     c.phone,
     d.day,
     i.measure,
-    micros_between(b.starts_at, least(i.ended_at, b.ends_at)),
-    micros_between(b.starts_at, least(i.confirmed_until, b.ends_at)),
+    micros_between(d.starts_at, least(i.ended_at, d.ends_at)),
+    micros_between(d.starts_at, least(i.confirmed_until, d.ends_at)),
     0
-FROM visible_days() AS d
-CROSS JOIN LATERAL (
-    SELECT day_start(d.day, d.time_zone) AS starts_at, day_start(d.day + 1, d.time_zone) AS ends_at OFFSET 0
-) AS b
+FROM visible_day_bounds AS d
 INNER JOIN stored_intervals AS i
     ON i.instance_id = ANY(d.instance_ids)
-    AND crosses_hour(i.started_at, i.ended_at) AND tstzrange(i.started_at, i.ended_at, '()') @> hour_of(b.starts_at)
-    AND i.ended_at > b.starts_at
+    AND crosses_hour(i.started_at, i.ended_at) AND tstzrange(i.started_at, i.ended_at, '()') @> hour_of(d.starts_at)
+    AND i.ended_at > d.starts_at
 INNER JOIN guarded_contacts AS c ON c.id = i.contact_id
-WHERE b.starts_at < b.ends_at
 UNION ALL
 SELECT f.instance_name, f.phone, p.day, f.measure, p.micros, p.confirmed_micros, p.starts
 FROM visible_fresh_intervals() AS f
@@ -340,14 +341,11 @@ CROSS JOIN LATERAL quarter_pieces(c.started_at, c.until, c.confirmed_until) AS p
 
 CREATE VIEW visible_instance_day_pieces AS
 SELECT i.name AS instance_name, d.day, s.measure, s.micros, s.confirmed_micros, s.starts
-FROM visible_days() AS d
-CROSS JOIN LATERAL (
-    SELECT day_start(d.day, d.time_zone) AS starts_at, day_start(d.day + 1, d.time_zone) AS ends_at OFFSET 0
-) AS b
+FROM visible_day_bounds AS d
 INNER JOIN interval_sums AS s
     ON s.instance_id = ANY(d.instance_ids)
-    AND s.hour >= hour_of(b.starts_at) AND s.hour < b.ends_at
-    AND s.quarter >= b.starts_at AND s.quarter < b.ends_at
+    AND s.hour >= hour_of(d.starts_at) AND s.hour < d.ends_at
+    AND s.quarter >= d.starts_at AND s.quarter < d.ends_at
 INNER JOIN visible_instances AS i ON i.id = s.instance_id
 UNION ALL
 SELECT c.instance_name, p.day, c.measure, c.sign * p.micros, c.sign * p.confirmed_micros, c.sign * p.starts
@@ -720,6 +718,7 @@ DROP SCHEMA analytics CASCADE;
 DROP FUNCTION visible_sums;
 DROP TYPE measure_sums;
 DROP VIEW visible_instance_day_pieces, visible_instance_hour_pieces, visible_status, visible_day_pieces, visible_hour_pieces, visible_intervals;
+DROP VIEW visible_day_bounds;
 DROP FUNCTION visible_hours, visible_days, visible_unsettled_status, visible_sum_changes, visible_fresh_intervals, visible_spans;
 DROP FUNCTION day_pieces, seconds_between, day_start, event_id;
 DROP VIEW guarded_contacts, visible_contacts, visible_instances;
