@@ -345,22 +345,31 @@ SELECT s.contact_id
 FROM contact_states AS s
 WHERE s.visit_started_at IS NOT NULL;
 
--- What a contact does now by contact_states alone, which is right if it is settled and has no newer events.
+-- What a contact does now by contact_states alone, which is right if it is settled and has no newer events. Views for analysts
+-- use it, so its body is bound to functions now and not by the caller's search_path.
+-- +goose StatementBegin
+CREATE FUNCTION status_of(state contact_states, now timestamptz, t timeouts) RETURNS TABLE (status smallint, since timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+SELECT
+    b.status,
+    CASE b.status
+        WHEN state.status THEN state.since
+        WHEN 4 THEN pauses_at(state.status, state.last_event_at, t)
+        ELSE leaves_at(state.status, state.last_event_at, t)
+    END
+FROM (SELECT status_before(now + interval '1 microsecond', state.status, state.last_event_at, t) AS status) AS b;
+END;
+-- +goose StatementEnd
+
 -- +goose StatementBegin
 CREATE FUNCTION settled_status(contact integer, now timestamptz)
 RETURNS TABLE (status smallint, since timestamptz, first_event_at timestamptz, last_event_at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT
-    status_before(now + interval '1 microsecond', s.status, s.last_event_at, t),
-    CASE status_before(now + interval '1 microsecond', s.status, s.last_event_at, t)
-        WHEN s.status THEN s.since
-        WHEN 4 THEN pauses_at(s.status, s.last_event_at, t)
-        ELSE leaves_at(s.status, s.last_event_at, t)
-    END,
-    s.first_event_at,
-    s.last_event_at
+SELECT n.status, n.since, s.first_event_at, s.last_event_at
 FROM contact_states AS s
 INNER JOIN timeouts AS t ON t.instance_id = s.instance_id
+CROSS JOIN LATERAL status_of(s, now, t) AS n
 WHERE s.contact_id = contact AND s.status IS NOT NULL
 $$;
 -- +goose StatementEnd
@@ -414,7 +423,7 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION contact_status, settled_status;
+DROP FUNCTION contact_status, settled_status, status_of;
 DROP VIEW fresh_contacts, unsettled_contacts, stored_intervals;
 DROP FUNCTION active_contacts, fresh_intervals, intervals_after, steps;
 DROP TABLE intervals, interval_progress;

@@ -367,24 +367,11 @@ INNER JOIN (
 ) AS e ON e.instance_id = i.id;
 
 CREATE VIEW visible_status AS
-SELECT c.instance_name, c.phone, n.status, n.since, n.first_event_at, n.last_event_at
+SELECT c.instance_name, c.phone, n.status, n.since, s.first_event_at, s.last_event_at
 FROM guarded_contacts AS c
 INNER JOIN contact_states AS s ON s.contact_id = c.id
 INNER JOIN timeouts AS t ON t.instance_id = c.instance_id
-CROSS JOIN LATERAL (
-    SELECT status_before(now() + interval '1 microsecond', s.status, s.last_event_at, t) AS status
-) AS b
-CROSS JOIN LATERAL (
-    SELECT
-        b.status,
-        CASE b.status
-            WHEN s.status THEN s.since
-            WHEN 4 THEN pauses_at(s.status, s.last_event_at, t)
-            ELSE leaves_at(s.status, s.last_event_at, t)
-        END AS since,
-        s.first_event_at,
-        s.last_event_at
-) AS n
+CROSS JOIN LATERAL status_of(s, now(), t) AS n
 WHERE
     s.status IS NOT NULL
     AND NOT EXISTS (SELECT FROM visible_unsettled_status() AS u WHERE u.contact_id = c.id)
