@@ -90,19 +90,12 @@ LIMIT 1
 $$;
 -- +goose StatementEnd
 
--- The contact's spans around [range_start, range_end): those that overlap it, each whole, and perhaps a few neighbours. Only
--- events around the range are read, and of the last span, which may have been renewed a million times, only what
--- contact_states says of it.
 --   until              ended_at, or now for a span that still runs (ended_at is NULL)
 --   ended_by           event, timeout or open
 --   events             how many events set or renewed the status within the span
 --   confirmed_from, confirmed_until   the part that events confirm; NULL if there is none. The clock of an event may be ahead:
 --   of a span that still runs, no more is confirmed than its length
--- +goose StatementBegin
-CREATE FUNCTION spans_around(
-    contact integer, range_start timestamptz, range_end timestamptz, now timestamptz, t timeouts
-)
-RETURNS TABLE (
+CREATE TYPE span AS (
     status smallint,
     started_at timestamptz,
     ended_at timestamptz,
@@ -111,7 +104,16 @@ RETURNS TABLE (
     events bigint,
     confirmed_from timestamptz,
     confirmed_until timestamptz
+);
+
+-- The contact's spans around [range_start, range_end): those that overlap it, each whole, and perhaps a few neighbours. Only
+-- events around the range are read, and of the last span, which may have been renewed a million times, only what
+-- contact_states says of it.
+-- +goose StatementBegin
+CREATE FUNCTION spans_around(
+    contact integer, range_start timestamptz, range_end timestamptz, now timestamptz, t timeouts
 )
+RETURNS SETOF span
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH run AS (
     SELECT s.since, s.span_first_event_at AS first_at, s.last_event_at AS last_at, s.status, s.span_events AS events
@@ -260,16 +262,7 @@ $$;
 -- The contact's spans that overlap [range_start, range_end), whole, not clipped, oldest first.
 -- +goose StatementBegin
 CREATE FUNCTION spans(contact integer, range_start timestamptz, range_end timestamptz, now timestamptz)
-RETURNS TABLE (
-    status smallint,
-    started_at timestamptz,
-    ended_at timestamptz,
-    until timestamptz,
-    ended_by text,
-    events bigint,
-    confirmed_from timestamptz,
-    confirmed_until timestamptz
-)
+RETURNS SETOF span
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 SELECT s.*
 FROM contacts AS c
@@ -282,4 +275,5 @@ $$;
 
 -- +goose Down
 DROP FUNCTION spans, spans_around, change_after, change_before, status_before, leaves_at, pauses_at;
+DROP TYPE span;
 DROP VIEW timeouts;
