@@ -197,8 +197,8 @@ feed AS (
 step AS (
     SELECT
         *,
-        at + CASE status WHEN 3 THEN typing WHEN 5 THEN recording END AS pauses_at,
-        at + CASE status WHEN 3 THEN typing + presence WHEN 5 THEN recording + presence WHEN 2 THEN NULL ELSE presence END AS leaves_at
+        pauses_at(status, at, ROW(instance_id, typing, recording, presence)::timeouts) AS pauses_at,
+        leaves_at(status, at, ROW(instance_id, typing, recording, presence)::timeouts) AS leaves_at
     FROM (SELECT *, lead(at) OVER (PARTITION BY id ORDER BY at, seq) AS following_at FROM feed) AS f
     WHERE following_at IS DISTINCT FROM at
 ),
