@@ -391,11 +391,9 @@ SELECT
     s.instance_id,
     CASE WHEN s.leaves_at <= now THEN 2::smallint WHEN s.pauses_at <= now THEN 4::smallint ELSE s.status END,
     CASE WHEN s.leaves_at <= now THEN s.leaves_at WHEN s.pauses_at <= now THEN s.pauses_at ELSE s.since END,
-    (
-        SELECT coalesce(
-            (SELECT c.first_event_at FROM contact_states AS c WHERE c.contact_id = s.contact_id),
-            (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = s.contact_id)
-        )
+    coalesce(
+        (SELECT c.first_event_at FROM contact_states AS c WHERE c.contact_id = s.contact_id),
+        (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = s.contact_id)
     ),
     s.at
 FROM

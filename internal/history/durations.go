@@ -50,8 +50,6 @@ func (r *Reader) Durations(ctx context.Context, instanceID, phone string, over C
 	return s, nil
 }
 
-var allMeasures = []presence.Measure{presence.MeasureTyping, presence.MeasureRecording, presence.MeasureInChat}
-
 // subject is whose intervals are summed up.
 type subject struct {
 	instance int32 // all contacts of it, if contact is 0
@@ -136,11 +134,7 @@ type accumulator struct {
 type measures map[presence.Measure]*accumulator
 
 func newMeasures() measures {
-	m := measures{}
-	for _, name := range allMeasures {
-		m[name] = &accumulator{}
-	}
-	return m
+	return measures{presence.MeasureTyping: {}, presence.MeasureRecording: {}, presence.MeasureInChat: {}}
 }
 
 func newBuckets(bounds []time.Time) []measures {
