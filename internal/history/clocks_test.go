@@ -38,7 +38,11 @@ func TestClocksThatChangeOffTheQuarterHour(t *testing.T) {
 					})
 				}
 			}
-			store(t, pool, events)
+			others := slices.Clone(events) // of another instance, which do not count
+			for i := range others {
+				others[i].InstanceID = "other"
+			}
+			store(t, pool, slices.Concat(events, others))
 			w := &world{pool: pool, now: change.Add(24 * time.Hour)}
 			w.refresh(t, w.now)
 			timeouts := presence.Timeouts{Typing: 25 * time.Second, Recording: 25 * time.Second, Presence: 5 * time.Minute}
@@ -59,7 +63,7 @@ func TestClocksThatChangeOffTheQuarterHour(t *testing.T) {
 					}
 					// A day of the view is the day of the calendar.
 					var got float64
-					err := pool.QueryRow(t.Context(), "SELECT coalesce(sum(in_chat_seconds), 0) FROM analytics.daily($1, $2::text::date, $2::text::date)",
+					err := pool.QueryRow(t.Context(), "SELECT coalesce(sum(in_chat_seconds), 0) FROM analytics.daily($1, $2::text::date, $2::text::date, 'i')",
 						test.zone, b.End.Add(-time.Hour).In(zone).Format(time.DateOnly)).Scan(&got)
 					if err != nil || !near(got, b.InChat.Seconds) {
 						t.Errorf("daily of %s: %f (%v), want %f", b.End.Add(-time.Hour).In(zone), got, err, b.InChat.Seconds)
