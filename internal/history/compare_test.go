@@ -258,13 +258,17 @@ func (w *world) compareContacts(t *testing.T, reader *history.Reader, zone *time
 func (w *world) randomRange() history.Range {
 	pick := func() time.Time {
 		at := w.now.Add(-time.Duration(w.rng.Int64N(int64(80*time.Hour))) / 1000 * 1000)
-		switch w.rng.IntN(4) {
+		switch w.rng.IntN(5) {
 		case 0:
 			return at.Truncate(15 * time.Minute)
 		case 1:
 			return at.Truncate(24 * time.Hour)
 		case 2:
 			return w.now.Add(time.Duration(w.rng.Int64N(int64(time.Hour))) / 1000 * 1000)
+		case 3: // within an interval, perhaps
+			if events := w.arrived[fmt.Sprintf("5544%02d", w.rng.IntN(12))]; len(events) > 0 {
+				return events[w.rng.IntN(len(events))].ReceivedAt.Add(time.Second)
+			}
 		}
 		return at
 	}
