@@ -175,9 +175,9 @@ SELECT
     sum(p.starts)::bigint AS starts,
     sum(p.micros)::bigint AS micros,
     sum(p.confirmed_micros)::bigint AS confirmed_micros,
-    (string_agg(int8send(micros_between(i.started_at, i.until)), '') FILTER (WHERE p.starts > 0))::bytea AS lengths
+    (string_agg(int8send(micros_between(i.started_at, i.ended_at)), '') FILTER (WHERE p.starts > 0))::bytea AS lengths
 FROM contact_intervals($1::integer [], $2, $3, $4) AS i
-CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, $5::timestamptz []) AS p
+CROSS JOIN LATERAL bucket_pieces(i.started_at, i.ended_at, i.confirmed_until, $5::timestamptz []) AS p
 GROUP BY i.contact_id, i.measure, p.bucket
 `
 
@@ -321,7 +321,7 @@ FROM (
         SELECT
             i.contact_id,
             count(*) FILTER (WHERE i.started_at >= $2 AND i.started_at < $3),
-            sum(micros_between(greatest(i.started_at, $2), least(i.until, $3))::float8),
+            sum(micros_between(greatest(i.started_at, $2), least(i.ended_at, $3))::float8),
             sum(micros_between(greatest(i.started_at, $2), least(i.confirmed_until, $3))::float8)
         FROM fresh_intervals(fresh_contact_ids($4), $6) AS i
         WHERE i.measure = measure_code($5)

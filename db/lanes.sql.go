@@ -15,7 +15,7 @@ const lanes = `-- name: Lanes :many
 SELECT
     measure_name(i.measure)::text AS measure,
     i.started_at::timestamptz AS started_at,
-    i.ended_at::timestamptz AS ended_at,
+    (CASE WHEN i.ended_by <> 'o' THEN i.ended_at END)::timestamptz AS ended_at,
     i.confirmed_until::timestamptz AS confirmed_until,
     ended_by_name(i.ended_by)::text AS ended_by,
     i.events::bigint AS events

@@ -40,7 +40,7 @@ COMMENT ON TABLE intervals IS 'Finished typing intervals, recording intervals an
 COMMENT ON COLUMN intervals.confirmed_until IS 'The confirmed part is [started_at, confirmed_until): only an event starts an interval';
 COMMENT ON COLUMN intervals.events IS 'How many events set or renewed the status within it';
 COMMENT ON COLUMN intervals.measure IS 't typing, r recording, v visit';
-COMMENT ON COLUMN intervals.ended_by IS 'e event, t timeout, m message, g gap';
+COMMENT ON COLUMN intervals.ended_by IS 'e event, t timeout, m message, g gap; of fresh_intervals also o, open';
 COMMENT ON COLUMN intervals.outcome IS 's sent, a abandoned, - not known';
 
 -- +goose StatementBegin
@@ -283,32 +283,21 @@ $$;
 -- +goose StatementEnd
 
 -- The intervals of these contacts that are not settled: those that ended after the watermark or the contact's checkpoint,
--- and those that are not finished: ended_at is NULL, and `until` is now, or their start if the clock of an event is ahead. No
--- more is confirmed than up to then.
+-- and those that are not finished. Of these ended_by is o, and ended_at is now, or their start if the clock of an event is
+-- ahead; no more is confirmed than up to then.
 -- +goose StatementBegin
-CREATE FUNCTION fresh_intervals(contact_ids integer [], now timestamptz)
-RETURNS TABLE (
-    contact_id integer,
-    instance_id integer,
-    measure "char",
-    started_at timestamptz,
-    ended_at timestamptz,
-    until timestamptz,
-    confirmed_until timestamptz,
-    ended_by "char",
-    events bigint
-)
+CREATE FUNCTION fresh_intervals(contact_ids integer [], now timestamptz) RETURNS SETOF intervals
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
 SELECT
-    s.contact_id,
-    s.instance_id,
-    i.measure,
     b.started_at,
-    i.ended_at,
     coalesce(i.ended_at, greatest(now, b.started_at)),
     least(i.confirmed_until, coalesce(i.ended_at, greatest(now, b.started_at))),
+    s.contact_id,
+    s.instance_id,
+    (CASE i.measure WHEN 'v' THEN s.visit_events ELSE s.span_events END)::integer,
+    i.measure,
     CASE WHEN i.ended_at IS NULL THEN 'o'::"char" ELSE i.ended_by END,
-    CASE i.measure WHEN 'v' THEN s.visit_events ELSE s.span_events END
+    '-'::"char"
 FROM steps(contact_ids, 'infinity') AS s
 CROSS JOIN LATERAL intervals_after(s.status, s.at, s.pauses_at, s.leaves_at, s.next_at, s.next_status, now) AS i
 CROSS JOIN LATERAL (SELECT CASE i.measure WHEN 'v' THEN s.visit_started_at ELSE s.since END AS started_at) AS b

@@ -335,7 +335,7 @@ BEGIN
         't',
         events_between(f.contact_id, f.started_at, horizon)
     FROM fresh_intervals(ids, now) AS f
-    WHERE f.started_at < horizon AND coalesce(f.ended_at, 'infinity') > horizon
+    WHERE f.started_at < horizon AND (f.ended_at > horizon OR f.ended_by = 'o')
     ON CONFLICT DO NOTHING;
     UPDATE intervals AS i
     SET

@@ -140,23 +140,14 @@ $$;
 -- that started before it.
 -- +goose StatementBegin
 CREATE FUNCTION contact_intervals(contact_ids integer [], range_start timestamptz, range_end timestamptz, now timestamptz)
-RETURNS TABLE (
-    contact_id integer,
-    measure "char",
-    started_at timestamptz,
-    ended_at timestamptz,
-    until timestamptz,
-    confirmed_until timestamptz,
-    ended_by "char",
-    events bigint
-)
+RETURNS SETOF intervals
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-SELECT k.contact_id, m.measure, i.started_at, i.ended_at, i.ended_at, i.confirmed_until, i.ended_by, i.events
+SELECT i.*
 FROM unnest(contact_ids) AS k (contact_id)
 LEFT JOIN contact_states AS s ON s.contact_id = k.contact_id
 CROSS JOIN unnest('{r,t,v}'::"char" []) AS m (measure)
 CROSS JOIN LATERAL (
-    SELECT o.started_at, o.ended_at, o.confirmed_until, o.ended_by, o.events
+    SELECT o.*
     FROM intervals AS o
     WHERE
         o.contact_id = k.contact_id AND o.measure = m.measure
@@ -165,7 +156,7 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT *
     FROM (
-        SELECT o.started_at, o.ended_at, o.confirmed_until, o.ended_by, o.events
+        SELECT o.*
         FROM intervals AS o
         WHERE
             o.contact_id = k.contact_id AND o.measure = m.measure
@@ -176,9 +167,9 @@ CROSS JOIN LATERAL (
     WHERE o.ended_at > range_start
 ) AS i
 UNION ALL
-SELECT f.contact_id, f.measure, f.started_at, f.ended_at, f.until, f.confirmed_until, f.ended_by, f.events
+SELECT f.*
 FROM fresh_intervals(contact_ids, now) AS f
-WHERE f.started_at < range_end AND (f.until > range_start OR f.ended_at IS NULL OR f.started_at >= range_start)
+WHERE f.started_at < range_end AND (f.ended_at > range_start OR f.ended_by = 'o' OR f.started_at >= range_start)
 $$;
 -- +goose StatementEnd
 
@@ -291,7 +282,7 @@ FROM (
     UNION ALL
     SELECT f.measure, p.bucket, p.starts, p.micros, p.confirmed_micros
     FROM fresh_intervals(fresh_contact_ids(instance), now) AS f
-    CROSS JOIN LATERAL bucket_pieces(f.started_at, f.until, f.confirmed_until, bounds) AS p
+    CROSS JOIN LATERAL bucket_pieces(f.started_at, f.ended_at, f.confirmed_until, bounds) AS p
 ) AS p
 GROUP BY p.measure, p.bucket
 UNION ALL
@@ -315,7 +306,7 @@ SELECT
     0,
     0,
     0,
-    string_agg(int8send(micros_between(f.started_at, f.until)), '')
+    string_agg(int8send(micros_between(f.started_at, f.ended_at)), '')
 FROM fresh_intervals(fresh_contact_ids(instance), now) AS f
 WHERE with_lengths AND f.started_at >= bounds[1] AND f.started_at < bounds[cardinality(bounds)]
 GROUP BY 1, 2

@@ -150,11 +150,11 @@ SELECT
     c.time_zone,
     f.measure,
     f.started_at,
+    CASE WHEN f.ended_by <> 'o' THEN f.ended_at END,
     f.ended_at,
-    f.until,
     f.confirmed_until,
     f.ended_by,
-    f.events::integer
+    f.events
 FROM
     fresh_intervals(
         ARRAY(SELECT n.contact_id FROM fresh_contacts AS n INNER JOIN visible_contacts AS v ON v.id = n.contact_id), now()
@@ -529,19 +529,19 @@ SELECT
 FROM (
     SELECT i.contact_id, i.measure, p.*
     FROM (
-        SELECT s.contact_id, s.measure, s.started_at, s.ended_at AS until, s.confirmed_until
+        SELECT s.*
         FROM stored_within(instance, bounds[1], bounds[cardinality(bounds)]) AS s
         WHERE contact IS NULL
         UNION ALL
-        SELECT f.contact_id, f.measure, f.started_at, f.until, f.confirmed_until
+        SELECT f.*
         FROM fresh_intervals(fresh_contact_ids(instance), now()) AS f
         WHERE contact IS NULL
         UNION ALL
-        SELECT o.contact_id, o.measure, o.started_at, o.until, o.confirmed_until
+        SELECT o.*
         FROM contact_intervals(ARRAY[contact], bounds[1], bounds[cardinality(bounds)], now()) AS o
         WHERE contact IS NOT NULL
     ) AS i
-    CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, bounds) AS p
+    CROSS JOIN LATERAL bucket_pieces(i.started_at, i.ended_at, i.confirmed_until, bounds) AS p
 ) AS p
 INNER JOIN visible_contacts AS c ON c.id = p.contact_id AND c.instance_id = instance
 WHERE p.micros > 0 OR p.starts > 0

@@ -76,9 +76,9 @@ SELECT
     sum(p.starts)::bigint AS starts,
     sum(p.micros)::bigint AS micros,
     sum(p.confirmed_micros)::bigint AS confirmed_micros,
-    (string_agg(int8send(micros_between(i.started_at, i.until)), '') FILTER (WHERE p.starts > 0))::bytea AS lengths
+    (string_agg(int8send(micros_between(i.started_at, i.ended_at)), '') FILTER (WHERE p.starts > 0))::bytea AS lengths
 FROM contact_intervals(@contact_ids::integer [], @range_start, @range_end, @now) AS i
-CROSS JOIN LATERAL bucket_pieces(i.started_at, i.until, i.confirmed_until, @bounds::timestamptz []) AS p
+CROSS JOIN LATERAL bucket_pieces(i.started_at, i.ended_at, i.confirmed_until, @bounds::timestamptz []) AS p
 GROUP BY i.contact_id, i.measure, p.bucket;
 
 -- name: TopIntervals :many
@@ -112,7 +112,7 @@ FROM (
         SELECT
             i.contact_id,
             count(*) FILTER (WHERE i.started_at >= @range_start AND i.started_at < @range_end),
-            sum(micros_between(greatest(i.started_at, @range_start), least(i.until, @range_end))::float8),
+            sum(micros_between(greatest(i.started_at, @range_start), least(i.ended_at, @range_end))::float8),
             sum(micros_between(greatest(i.started_at, @range_start), least(i.confirmed_until, @range_end))::float8)
         FROM fresh_intervals(fresh_contact_ids(@instance_id), @now) AS i
         WHERE i.measure = measure_code(@measure)
