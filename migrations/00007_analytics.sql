@@ -97,7 +97,7 @@ FROM generate_series(
 CROSS JOIN LATERAL (
     SELECT day_start(d::date, time_zone) AS starts_at, day_start(d::date + 1, time_zone) AS ends_at OFFSET 0
 ) AS b
-WHERE b.starts_at < b.ends_at AND started_at < b.ends_at AND (until > b.starts_at OR started_at >= b.starts_at);
+WHERE started_at < b.ends_at AND (until > b.starts_at OR started_at >= b.starts_at);
 END;
 -- +goose StatementEnd
 
@@ -222,8 +222,7 @@ SELECT d.instance_ids, d.day, b.starts_at, b.ends_at
 FROM visible_days() AS d
 CROSS JOIN LATERAL (
     SELECT day_start(d.day, d.time_zone) AS starts_at, day_start(d.day + 1, d.time_zone) AS ends_at OFFSET 0
-) AS b
-WHERE b.starts_at < b.ends_at;
+) AS b;
 
 -- +goose StatementBegin
 CREATE FUNCTION visible_hours() RETURNS TABLE (hour timestamptz)
