@@ -192,6 +192,35 @@ func TestErasureUnderLoad(t *testing.T) {
 	}
 }
 
+// A service that has not heard of the erasure yet stores events of the contact for a moment. They go too.
+func TestBlockedContactsStayErasedUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.postID(t, body("i", "p", "COMPOSING"))
+	erased := make(chan error)
+	go func() {
+		_, err := erasure.Erase(t.Context(), s.pool, erasure.Request{InstanceID: "i", Phone: "p", Block: true, By: "test"})
+		erased <- err
+	}()
+	for ignored, done := false, false; !ignored || !done; {
+		ignored = strings.Contains(string(s.post(t, body("i", "p", "COMPOSING")).body), "ignored")
+		select {
+		case err := <-erased:
+			if done = true; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	var contacts, events int
+	if err := s.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM events)`).Scan(&contacts, &events); err != nil {
+		t.Fatal(err)
+	}
+	if contacts != 0 || events != 0 {
+		t.Errorf("%d contacts, %d events are left", contacts, events)
+	}
+}
+
 func TestInstancesAreErased(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -61,6 +61,13 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		} else if len(found) == 0 {
 			break
 		}
+		if r.Block && pass == 0 { // until services know that it is blocked, they store what the next pass deletes
+			select {
+			case <-time.After(refreshInterval + refreshTimeout):
+			case <-ctx.Done():
+				return result, ctx.Err()
+			}
+		}
 		// Receivers may have looked up the contacts' ids before, and write by them what nobody can find.
 		if err := q.ForgetContactIDs(ctx); err != nil {
 			return result, err
