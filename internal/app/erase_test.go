@@ -212,6 +212,10 @@ func TestBlockedContactsStayErasedUnderLoad(t *testing.T) {
 		default:
 		}
 	}
+	s.post(t, body("i", "p", "LISTENING")) // an event of a later version
+	if list := rejectedPayloads(t, s); len(list) != 0 {
+		t.Errorf("rejected payloads: %+v", list)
+	}
 	var contacts, events int
 	if err := s.pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM contacts), (SELECT count(*) FROM events)`).Scan(&contacts, &events); err != nil {
 		t.Fatal(err)

@@ -110,8 +110,10 @@ func (raw *zapiBody) event() (presence.Event, error) {
 // TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be determined.
 func TypeZAPI(body []byte) string { return member(body, "type") }
 
-// InstanceZAPI returns the instance of a Z-API callback in the same way.
-func InstanceZAPI(body []byte) string { return member(body, "instanceId") }
+// ContactZAPI returns the instance and the phone of a Z-API callback in the same way.
+func ContactZAPI(body []byte) (instanceID, phone string) {
+	return member(body, "instanceId"), member(body, "phone")
+}
 
 // member returns a member of a JSON object that is a string.
 func member(body []byte, name string) string {

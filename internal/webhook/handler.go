@@ -113,7 +113,7 @@ type refusal struct {
 // refuse responds that a payload is rejected, once it is kept: the sender may never send it again, and a later version may
 // accept it. One of another type is ignored, whatever is wrong with it: it may be a message, and those are not kept. If the type
 // is unknown it may be one too: its length and the reason are kept, but not its content. One of an instance that the sender may
-// not send events of is not kept either, since it may become an event later.
+// not send events of is not kept either, since it may become an event later; nor is one of a contact that is blocked.
 func (rc *receiver) refuse(
 	w http.ResponseWriter, r *http.Request, sender *auth.Principal, receivedAt time.Time, body []byte, why *refusal,
 ) {
@@ -122,8 +122,13 @@ func (rc *receiver) refuse(
 		rc.ignore(w, kind)
 		return
 	}
-	if instance := gateway.InstanceZAPI(body); instance != "" && !sender.MaySee(instance) {
+	instance, phone := gateway.ContactZAPI(body)
+	if instance != "" && !sender.MaySee(instance) {
 		rc.turnAway(w, r, sender, errOtherInstance)
+		return
+	}
+	if rc.Erased(&presence.Event{InstanceID: instance, Phone: phone, ReceivedAt: receivedAt}) {
+		rc.ignore(w, gateway.PresenceZAPI)
 		return
 	}
 	rc.count(why.reason, sender, rc.Auth.Client(r))
