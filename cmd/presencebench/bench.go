@@ -30,7 +30,7 @@ type loadCmd struct {
 	Token string  `help:"With --url: the webhook token."`
 	Rate  float64 `help:"With --url: requests per second, sent on schedule even if earlier ones have no response yet; default: as fast as each connection can."`
 
-	Runs    int   `default:"5" help:"With --compare: number of runs that the medians are taken of."`
+	Runs    int   `default:"5" help:"With --compare: number of runs; results are their medians."`
 	Prefill int64 `placeholder:"N" help:"With --compare: also measure on a table of this many events, and while their intervals are computed."`
 }
 

@@ -17,7 +17,7 @@ import (
 
 type cli struct {
 	Load     loadCmd         `cmd:"" default:"withargs" help:"Send load to a receiver, or compare presencelog with other servers (the default)."`
-	Live     liveCmd         `cmd:"" help:"Measure what clients of the live feed cost, and how soon they get changes."`
+	Live     liveCmd         `cmd:"" help:"Measure the cost of clients of the live feed, and the delay of changes."`
 	Scale    scaleCmd        `cmd:"" help:"Measure the read API's queries as history grows."`
 	Simulate command.Command `cmd:"" help:"Generate synthetic traffic, live or as NDJSON of the past."`
 	Server   serverCmd       `cmd:"" hidden:"" help:"Serve a baseline of --compare."`

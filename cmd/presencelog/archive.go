@@ -21,7 +21,7 @@ const invalidShown = 20 // invalid lines of an import that are printed
 
 type importCmd struct {
 	database
-	File string `arg:"" optional:"" default:"-" help:"NDJSON file: on each line a webhook's body with receivedAt added; - is standard input."`
+	File string `arg:"" optional:"" default:"-" help:"NDJSON file, each line a webhook's body with receivedAt added; - is standard input."`
 }
 
 func (c *importCmd) Run(ctx context.Context) error {
@@ -102,7 +102,7 @@ func (c *exportCmd) Run(ctx context.Context) error {
 		return flagError(err)
 	}
 	if (c.Format == "parquet") != (c.Out != "") {
-		return errors.New("--format parquet and --out DIR go together")
+		return errors.New("pass --format parquet and --out DIR together")
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
 		var err error

@@ -118,11 +118,11 @@ func defaultDataDir() string {
 func secrets(list []string, variable, file string) ([]string, error) {
 	given, inEnv := os.LookupEnv(variable)
 	if inEnv && strings.Trim(given, ", \t\r\n") == "" {
-		return nil, fmt.Errorf("%s is set, but holds no token", variable)
+		return nil, fmt.Errorf("%s is set, but has no token", variable)
 	}
 	all := fields(strings.Join(list, ","))
 	if len(list) > 0 && len(all) == 0 {
-		return nil, fmt.Errorf("the list of tokens is given (%s), but holds none", variable)
+		return nil, fmt.Errorf("the list of tokens (%s) is empty", variable)
 	}
 	if file != "" {
 		content, err := os.ReadFile(file)
@@ -131,7 +131,7 @@ func secrets(list []string, variable, file string) ([]string, error) {
 		}
 		inFile := fields(string(content))
 		if len(inFile) == 0 {
-			return nil, fmt.Errorf("reading tokens: %s holds none", file)
+			return nil, fmt.Errorf("reading tokens: %s has none", file)
 		}
 		all = append(all, inFile...)
 	}

@@ -14,8 +14,8 @@ import (
 type eraseCmd struct {
 	database
 	Instance string `arg:"" help:"The instance."`
-	Phone    string `arg:"" optional:"" help:"The contact; without it the whole instance."`
-	Block    bool   `help:"Also refuse future events. Only a keyed hash of the name is kept."`
+	Phone    string `arg:"" optional:"" help:"The contact's phone; without it, the whole instance."`
+	Block    bool   `help:"Also refuse future events. Only a keyed hash of its name is stored."`
 	Yes      bool   `help:"Confirm the deletion."`
 	JSON     bool   `help:"Write JSON."`
 }
@@ -40,7 +40,7 @@ func (c *eraseCmd) Run(ctx context.Context) error {
 type subjectReportCmd struct {
 	database
 	Instance string `arg:"" help:"The instance."`
-	Phone    string `arg:"" help:"The contact."`
+	Phone    string `arg:"" help:"The contact's phone."`
 	Purpose  string `placeholder:"TEXT" help:"Purpose of the collection, for the report."`
 }
 

@@ -58,7 +58,7 @@ type compareCmd struct {
 
 func (c *compareCmd) Run(ctx context.Context) error {
 	if len(c.Phones) < 2 || len(c.Phones) > 100 {
-		return errors.New("give 2 to 100 phones")
+		return errors.New("pass 2 to 100 phones")
 	}
 	return c.ask(ctx, func(q question) error {
 		d, err := q.Compare(ctx, c.Instance, c.Phones, q.in)
@@ -150,7 +150,7 @@ func nameInstances(ctx context.Context, reader *history.Reader, err error) error
 		return err
 	}
 	if len(instances) == 0 {
-		return fmt.Errorf("there is no instance %q; there are no events at all yet", id)
+		return fmt.Errorf("there is no instance %q; there are no events yet", id)
 	}
 	var names []string
 	for _, i := range instances[:min(listed, len(instances))] {
@@ -159,7 +159,7 @@ func nameInstances(ctx context.Context, reader *history.Reader, err error) error
 	if len(instances) > listed {
 		names = append(names, "…")
 	}
-	return fmt.Errorf("there is no instance %q; there are: %s", id, strings.Join(names, ", "))
+	return fmt.Errorf("there is no instance %q; the instances are: %s", id, strings.Join(names, ", "))
 }
 
 func printJSON(v any) error {

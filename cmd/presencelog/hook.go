@@ -22,7 +22,7 @@ type hookAddCmd struct {
 	URL      string      `arg:"" help:"Where to send messages, by POST."`
 	On       []hook.Kind `required:"" placeholder:"KIND" help:"Changes to send, separated by commas: typing, recording, idle (typing or recording has ended), available, unavailable."`
 	Instance []string    `placeholder:"ID" help:"Only changes in these instances."`
-	Private  bool        `help:"Allow http, and an address that is not public (this machine or a private network)."`
+	Private  bool        `help:"Allow http and addresses of this machine or a private network."`
 }
 
 func (c *hookAddCmd) Run(ctx context.Context) error {

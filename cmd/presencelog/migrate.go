@@ -13,7 +13,7 @@ import (
 
 type migrateCmd struct {
 	Up     migrateUpCmd     `cmd:"" help:"Bring the schema to the newest version."`
-	Down   migrateDownCmd   `cmd:"" help:"Roll back the newest migration, and delete the data it holds."`
+	Down   migrateDownCmd   `cmd:"" help:"Roll back the newest migration, and delete its data."`
 	Status migrateStatusCmd `cmd:"" help:"List the migrations."`
 }
 

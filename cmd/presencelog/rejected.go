@@ -101,8 +101,8 @@ func (c *rejectedDropCmd) Run(ctx context.Context) error {
 // chosen is what commands have in common that change some payloads.
 type chosen struct {
 	database
-	IDs []uuid.UUID `arg:"" name:"id" optional:"" help:"Only these, by the ids that list shows."`
-	All bool        `help:"All of them."`
+	IDs []uuid.UUID `arg:"" name:"id" optional:"" help:"Ids of the payloads, as list shows them."`
+	All bool        `help:"All payloads."`
 }
 
 func (c chosen) withIDs(ctx context.Context, do func(pool *pgxpool.Pool, ids []uuid.UUID) error) error {

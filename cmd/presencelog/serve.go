@@ -23,9 +23,9 @@ type serveCmd struct {
 	database
 	Listen            string   `default:"127.0.0.1:8080" help:"Address to listen on. Unless it is a loopback address, every request needs a token."`
 	WebhookTokens     []string `placeholder:"TOKEN" help:"Accepted webhook tokens, in addition to those of presencelog token."`
-	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one a line or separated by commas."`
+	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one per line or separated by commas."`
 	APITokens         []string `name:"api-tokens" placeholder:"TOKEN" help:"Accepted API tokens (scopes read and live), in addition to those of presencelog token."`
-	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one a line or separated by commas."`
+	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one per line or separated by commas."`
 	TLSCert           string   `name:"tls-cert" placeholder:"FILE" help:"Certificate for https, in PEM format; reloaded when it changes."`
 	TLSKey            string   `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
 	TLSDomain         []string `name:"tls-domain" placeholder:"DOMAIN" help:"Serve https for these domains, with certificates from Let's Encrypt. Port 443 of each domain must lead to this service."`
@@ -101,7 +101,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	if c.Demo && (config.Public() || config.TLS != nil) {
-		return errors.New("--demo serves this machine only: give --listen an address like 127.0.0.1:8080, and no certificate")
+		return errors.New("--demo serves this machine only: set --listen to an address like 127.0.0.1:8080, and pass no certificate")
 	}
 	// The port before PostgreSQL: starting an embedded one takes seconds.
 	if config.Listener, err = app.Listen(config); err != nil {
@@ -142,9 +142,9 @@ func (c *serveCmd) Run(ctx context.Context) error {
 func (c *serveCmd) tls(log *slog.Logger) (*tls.Config, error) {
 	switch {
 	case (c.TLSCert == "") != (c.TLSKey == ""):
-		return nil, errors.New("--tls-cert and --tls-key belong together")
+		return nil, errors.New("pass --tls-cert and --tls-key together")
 	case c.TLSCert != "" && len(c.TLSDomain) > 0:
-		return nil, errors.New("give --tls-cert or --tls-domain, not both")
+		return nil, errors.New("pass --tls-cert or --tls-domain, not both")
 	case c.TLSCert != "":
 		return https.Files(c.TLSCert, c.TLSKey, log)
 	case len(c.TLSDomain) > 0:

@@ -69,7 +69,7 @@ func settingsJSON(s settings.Settings) map[string]any {
 
 type settingsSetCmd struct {
 	database
-	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
+	Name     string `arg:"" enum:"${setting_names}" help:"The setting: ${enum}."`
 	Value    string `arg:"" help:"A timeout like 25s or 5m; a time zone like America/Sao_Paulo; how long to keep, like 90d, 12w, 2y or forever."`
 	Instance string `placeholder:"ID" help:"Apply it to this instance only."`
 }
@@ -85,7 +85,7 @@ func (c *settingsSetCmd) Run(ctx context.Context) error {
 
 type settingsResetCmd struct {
 	database
-	Name     string `arg:"" enum:"${setting_names}" help:"${enum}."`
+	Name     string `arg:"" enum:"${setting_names}" help:"The setting: ${enum}."`
 	Instance string `placeholder:"ID" help:"Remove this instance's override."`
 }
 

@@ -101,7 +101,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	setErrors()
 	config := huma.DefaultConfig("presencelog", s.Version)
 	config.Info.Description = "The presence history of WhatsApp contacts: who was in the chat, typing or recording, when " +
-		"and for how long. Times are RFC 3339 in UTC, ranges half-open [from, to), lengths in seconds."
+		"and for how long. Times are RFC 3339 in UTC, ranges are half-open: [from, to). Durations are in seconds."
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 

@@ -10,8 +10,8 @@ import (
 
 type nowBody struct {
 	Contacts   []history.NowContact `json:"contacts"`
-	Counts     statusCounts         `json:"counts" doc:"How many contacts have each status, whatever the parameter status says"`
-	Instances  []string             `json:"instances" doc:"The instances that there are"`
+	Counts     statusCounts         `json:"counts" doc:"How many contacts have each status, regardless of the parameter status"`
+	Instances  []string             `json:"instances" doc:"The ids of the instances"`
 	NextCursor *string              `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 

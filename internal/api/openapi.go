@@ -27,8 +27,8 @@ var properties = map[string]property{
 	"PAUSED":           {doc: "Contacts that have stopped typing and are in the chat", example: 2},
 	"RECORDING":        {doc: "Contacts that record audio", example: 1},
 	"UNAVAILABLE":      {doc: "Contacts that are not in the chat", example: 120},
-	"bucket":           {doc: "The kind of buckets that the range is divided into", example: "day", enum: []any{"none", "hour", "day", "week", "month"}},
-	"buckets":          {doc: "The parts of the range, oldest first, also empty ones; none without bucket"},
+	"bucket":           {doc: "The length of a bucket", example: "day", enum: []any{"none", "hour", "day", "week", "month"}},
+	"buckets":          {doc: "The parts of the range, oldest first, with empty ones; an empty list without bucket"},
 	"by":               {doc: "What the contacts are ranked by", example: "typing", enum: []any{"typing", "recording", "inChat", "visits"}},
 	"bytes":            {doc: "Size in bytes", example: 0},
 	"cells":            {doc: "The 168 hours of the week, starting on Monday at 0:00"},
@@ -38,11 +38,11 @@ var properties = map[string]property{
 	"contacts":         {doc: "The contacts"},
 	"count":            {doc: "How many started in the range", example: 12},
 	"end":              {doc: "The end, exclusive; null while it is not finished", example: "2026-10-01T10:00:35Z"},
-	"endedBy":          {doc: "Why it ended: event, another status was reported; timeout, no event renewed it; open, it is not finished", example: "timeout", enum: []any{"event", "timeout", "message", "gap", "open"}},
+	"endedBy":          {doc: "Why it ended. event: another status was reported; timeout: no event renewed it; open: it is not finished", example: "timeout", enum: []any{"event", "timeout", "message", "gap", "open"}},
 	"events":           {doc: "How many events set or renewed the status", example: 2},
 	"firstEventAt":     {doc: "When the first event was received", example: exampleTime},
 	"from":             {doc: "Start of the range", example: "2026-10-01T00:00:00Z"},
-	"hour":             {doc: "0 to 23, by the clock in tz", example: 9},
+	"hour":             {doc: "0 to 23, local time in tz", example: 9},
 	"instanceId":       {doc: "The instance, as the gateway names it", example: "3C01A7E5B2D94F608C1D2E3F4A5B6C7D"},
 	"instances":        {doc: "The instances"},
 	"lastAt":           {doc: "When it last happened", example: exampleTime},
@@ -128,11 +128,11 @@ func describeHooks(o *huma.OpenAPI, message *huma.Schema) {
 	}
 	o.Webhooks = map[string]*huma.PathItem{"contactChanged": {Post: &huma.Operation{
 		OperationID: "contact-changed", Summary: "A contact's status has changed", Tags: []string{"now"},
-		Description: "What `presencelog hook add` has sent, as Standard Webhooks has it: HMAC-SHA256 of `id.timestamp.body` with the hook's secret. " +
+		Description: "A message to a hook (`presencelog hook add`), signed by Standard Webhooks: HMAC-SHA256 of `id.timestamp.body` with the hook's secret. " +
 			"A message may come more than once, with the same webhook-id.",
 		Security: []map[string][]string{{}},
 		Parameters: []*huma.Param{
-			header("webhook-id", "Names the message", "msg_x2k5mzq3"),
+			header("webhook-id", "The message's id", "msg_x2k5mzq3"),
 			header("webhook-timestamp", "When it was sent, in seconds since 1970", "1763803849"),
 			header("webhook-signature", "v1, and the signature in base64", "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="),
 		},
@@ -140,7 +140,7 @@ func describeHooks(o *huma.OpenAPI, message *huma.Schema) {
 		Responses: map[string]*huma.Response{
 			"204": {Description: "Any status of 2xx accepts the message"},
 			"410": {Description: "Disables the hook"},
-			"4XX": {Description: "Any other status has it sent again later"},
+			"4XX": {Description: "Any other status: the message is sent again later"},
 		},
 	}}}
 }

@@ -37,7 +37,7 @@ type statusBody struct {
 	Status
 	Now        time.Time           `json:"now"`
 	Version    string              `json:"version"`
-	Restricted bool                `json:"restricted" doc:"Whether the token is limited to some instances. If so, counts of all instances are left out, and refused requests of other instances"`
+	Restricted bool                `json:"restricted" doc:"Whether the token is limited to some instances. If so, counts over all instances and refused requests of other instances are left out"`
 	Background backgroundStatus    `json:"background"`
 	Instances  []presence.Instance `json:"instances" doc:"At most 1000, in the order of their ids"`
 }

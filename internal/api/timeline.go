@@ -52,10 +52,10 @@ func (s *server) timeline(ctx context.Context, in *timelineInput, at page) (out 
 
 // Event is an event as lists give it.
 type Event struct {
-	ID         string          `json:"id" doc:"The event's name among those of its contact"`
+	ID         string          `json:"id" doc:"The id of the event, unique within its contact"`
 	ReceivedAt time.Time       `json:"receivedAt"`
 	Status     presence.Status `json:"status"`
-	LastSeen   *int64          `json:"lastSeen" doc:"As the gateway sent it; gateways differ in its unit"`
+	LastSeen   *int64          `json:"lastSeen" doc:"As the gateway sent it; its unit depends on the gateway"`
 	Extra      object          `json:"extra" doc:"The fields that presencelog does not know, as sent; null if there were none"`
 }
 

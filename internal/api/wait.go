@@ -20,9 +20,9 @@ const (
 
 type waitInput struct {
 	ContactPath
-	Until   string `query:"until" enum:"idle,typing,recording,available,unavailable" default:"idle" doc:"What to wait for: a status, or idle, which is that the contact has neither typed nor recorded for the time settle"`
+	Until   string `query:"until" enum:"idle,typing,recording,available,unavailable" default:"idle" doc:"What to wait for: a status; or idle: the contact has neither typed nor recorded for settle"`
 	Settle  string `query:"settle" default:"1500ms" doc:"With until=idle: for how long, at most 5m" example:"1500ms"`
-	Timeout string `query:"timeout" default:"30s" doc:"When to respond at the latest, at most 5m" example:"30s"`
+	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most, up to 5m" example:"30s"`
 	Since   string `query:"since" doc:"RFC 3339. With a status: respond at once if the contact has had the status at any time since then; pass now of the last response, so that nothing is missed between two calls. With idle: start counting settle at this time at the earliest, for example when a message arrives" example:"2026-10-01T00:00:00Z"`
 }
 

@@ -39,7 +39,7 @@ func (a *App) watchConnections(ctx context.Context, ask *pgxpool.Pool, pools ...
 			}
 			left, err := db.New(conn).ConnectionsLeft(ctx)
 			if err == nil && left < needed {
-				a.log.Warn("PostgreSQL accepts too few more connections: raise max_connections, or limit those of other roles",
+				a.log.Warn("PostgreSQL has too few free connections: raise max_connections, or limit those of other roles",
 					"left", left, "needed", needed)
 			}
 			return err

@@ -49,7 +49,7 @@ func (a *Authenticator) identify(r *http.Request) (*Principal, error) {
 		return a.findSession(r.Context(), digestOf(cookie.Value), wellFormed(cookie.Value))
 	}
 	if k := a.known.Load(); a.open && k.readAt.IsZero() {
-		return nil, problem.Unavailable("Whether a token is needed cannot be checked at the moment; try again later.")
+		return nil, problem.Unavailable("The service cannot check at the moment whether a token is needed; try again later.")
 	} else if a.open && !k.api {
 		if err := checkSameSite(r); err != nil {
 			return nil, err

@@ -35,7 +35,7 @@ func (a *Authenticator) readFile() []Token {
 		err = json.Unmarshal(content, &stored)
 	}
 	if err != nil {
-		a.log.Warn("reading the webhook tokens known before", "file", a.file, "error", err)
+		a.log.Warn("reading the file of webhook tokens", "file", a.file, "error", err)
 	}
 	var tokens []Token
 	for _, t := range stored {
@@ -73,7 +73,7 @@ func (a *Authenticator) writeFile(tokens []Token) {
 		err = os.Rename(a.file+".new", a.file)
 	}
 	if err != nil {
-		a.log.Warn("keeping the webhook tokens for a start without the database", "file", a.file, "error", err)
+		a.log.Warn("writing the file of webhook tokens", "file", a.file, "error", err)
 	}
 	a.inFile = content // also after an error, which is not logged twice a second
 }

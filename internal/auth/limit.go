@@ -134,7 +134,7 @@ func (a *Authenticator) Client(r *http.Request) string {
 func (a *Authenticator) RequireFromOutside(next http.Handler) http.Handler {
 	protected := a.Require(Read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if FromContext(r.Context()).Instances() != nil {
-			problem.Write(w, r, problem.New(http.StatusForbidden, "The token is bound to instances."))
+			problem.Write(w, r, problem.New(http.StatusForbidden, "The token is not for all instances."))
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -29,7 +29,7 @@ type Request struct {
 type Result struct {
 	Contacts int   `json:"contacts" doc:"Contacts that were deleted"`
 	Events   int64 `json:"events" doc:"Events that were deleted"`
-	Rejected int   `json:"rejected" doc:"Rejected payloads that named it, and were deleted"`
+	Rejected int   `json:"rejected" doc:"Rejected payloads with its name that were deleted"`
 }
 
 const (

@@ -176,7 +176,7 @@ func name(field string, v jsontext.Value) (string, error) {
 	case s == "":
 		return "", &FieldError{field, "is empty"}
 	case len(s) > maxNameBytes:
-		return "", &FieldError{field, fmt.Sprintf("has %d bytes; it may have %d", len(s), maxNameBytes)}
+		return "", &FieldError{field, fmt.Sprintf("has %d bytes; it must have at most %d", len(s), maxNameBytes)}
 	case strings.IndexByte(s, 0) >= 0:
 		return "", &FieldError{field, "contains a NUL character"}
 	}
@@ -192,7 +192,7 @@ func integer(field string, v jsontext.Value) (*int64, error) {
 	}
 	var n int64
 	if err := json.Unmarshal(v, &n); err != nil {
-		return nil, &FieldError{field, "is " + shorten(string(v)) + "; it must be an integer of 64 bits or null"}
+		return nil, &FieldError{field, "is " + shorten(string(v)) + "; it must be a 64-bit integer or null"}
 	}
 	return &n, nil
 }
@@ -236,7 +236,7 @@ func extra(v jsontext.Value) ([]byte, error) {
 		case inString:
 		case c == '{' || c == '[':
 			if depth++; depth > maxDepth {
-				return nil, &FieldError{"body", fmt.Sprintf("nests deeper than %d levels", maxDepth)}
+				return nil, &FieldError{"body", fmt.Sprintf("is nested deeper than %d levels", maxDepth)}
 			}
 		case c == '}' || c == ']':
 			depth--

@@ -52,7 +52,7 @@ func newClient(private bool) *http.Client {
 		dialer.Control = func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err == nil && !isPublic(to.Addr()) {
-				err = fmt.Errorf("its address %s is not public; add the hook with --private if that is right", to.Addr())
+				err = fmt.Errorf("its address %s is not public; add the hook with --private if this is intended", to.Addr())
 			}
 			return err
 		}

@@ -65,7 +65,7 @@ func (f *files) get() *tls.Certificate {
 	}
 	loaded, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil { // perhaps only one of the two is new yet
-		f.log.Warn("reading the renewed certificate; the one before stays", "error", err)
+		f.log.Warn("reading the renewed certificate; the current one stays in use", "error", err)
 		return f.current
 	}
 	f.read, f.current = at, &loaded

@@ -169,7 +169,7 @@ func (d *Drain) write(ctx context.Context, events []presence.Event) error {
 		}
 		return d.write(ctx, events[len(events)/2:])
 	}
-	d.log.Error("the database refuses an event; it is kept among the rejected payloads", "error", err)
+	d.log.Error("the database rejects an event; it is kept as a rejected payload", "error", err)
 	e := events[0]
 	body := gateway.AppendZAPI(nil, e)
 	return d.reject(ctx, Rejected{

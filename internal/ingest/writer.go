@@ -156,7 +156,7 @@ func (w *Writer) makeDurable(events []presence.Event) error {
 		w.setAway(err)
 	}
 	if err := w.append(events); err != nil {
-		w.log.Error("events could be stored nowhere", "events", len(events), "error", err)
+		w.log.Error("neither the database nor the spool accepted events", "events", len(events), "error", err)
 		w.meter.Count(events, metrics.Unavailable)
 		return ErrUnavailable
 	}

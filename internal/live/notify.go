@@ -26,7 +26,7 @@ func (h *Hub) listen(ctx context.Context) {
 	}
 }
 
-var errPooled = errors.New("a pooler passes no notifications on")
+var errPooled = errors.New("a pooler does not support notifications")
 
 func (h *Hub) listenOnce(ctx context.Context) error {
 	conn, err := postgres.Open(ctx, h.pool, "live") // the name that NotifyLive looks for

@@ -58,7 +58,7 @@ func NewServer(c Config) *mcp.Server {
 	add(t, s, "timeline", "A contact's spans of time with one status in a range, oldest first.", Light, t.timeline)
 	add(t, s, "durations", "How often and how long a contact, or all contacts of an instance together, typed, recorded and were in the chat.", Heavy, t.durations)
 	add(t, s, "heatmap", "The activity of an instance's contacts in each hour of the week: when they are usually in the chat.", Heavy, t.heatmap)
-	add(t, s, "habits", "In which hours of the week a contact usually is in the chat. Give some weeks, for example last: 8w.", Light, t.habits)
+	add(t, s, "habits", "The hours of the week in which a contact is usually in the chat. Pass a range of some weeks, for example last: 8w.", Light, t.habits)
 	if c.MayWait {
 		add(t, s, "wait", "Wait until a contact has stopped typing and recording, or has a status. Call it before replying.", Waiting, t.wait)
 	}

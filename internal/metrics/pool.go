@@ -30,6 +30,6 @@ func (m *Metrics) WatchPool(name string, pool *pgxpool.Pool) {
 
 // BuildInfo adds which program this is.
 func (m *Metrics) BuildInfo(version string) {
-	m.gauge("presencelog_build_info", "Always 1; the labels say which program this is.",
+	m.gauge("presencelog_build_info", "Always 1; the labels have the versions of presencelog and Go.",
 		prometheus.Labels{"version": version, "goversion": runtime.Version()}, func() float64 { return 1 })
 }

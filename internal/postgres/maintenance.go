@@ -82,7 +82,7 @@ func pack(ctx context.Context, conn db.DBTX, before string) error {
 	}
 	for _, statement := range leftover {
 		if _, err := conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("dropping what an interrupted REINDEX left: %w", err)
+			return fmt.Errorf("dropping indexes left by an interrupted REINDEX: %w", err)
 		}
 	}
 	if err := q.Analyze(ctx); err != nil {

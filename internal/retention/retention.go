@@ -213,7 +213,7 @@ func (w *worker) run(ctx context.Context) error {
 		dropped, err := w.drop(ctx, p)
 		switch {
 		case isInUse(err):
-			inUse = fmt.Errorf("events are in use, so %s is dropped the next time: %w", p.Partition, err)
+			inUse = fmt.Errorf("events are in use; the next run drops %s: %w", p.Partition, err)
 		case err != nil:
 			return fmt.Errorf("dropping %s: %w", p.Partition, err)
 		case dropped:

@@ -36,7 +36,7 @@ func parseTimeout(text string) (string, error) {
 		return "", fmt.Errorf("%[1]q, which has no unit: write %[1]vs or %[1]vm", text)
 	}
 	if err != nil || d < time.Second || d > 24*time.Hour {
-		return "", fmt.Errorf("%q; it may be from 1s to 24h", text)
+		return "", fmt.Errorf("%q; it must be from 1s to 24h", text)
 	}
 	return stored(d), nil
 }
@@ -52,7 +52,7 @@ func parseKept(text string) (string, error) {
 		return "", fmt.Errorf("%[1]q, which has no unit: write %[1]sd or %[1]sw", text)
 	}
 	if err != nil || d < day || d > maxKept {
-		return "", fmt.Errorf("%q; it may be from 1d to 100y, for example 90d, 12w or 720h, or forever", text)
+		return "", fmt.Errorf("%q; it must be from 1d to 100y, for example 90d, 12w or 720h, or forever", text)
 	}
 	return stored(d), nil
 }

@@ -67,7 +67,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	if err != nil {
-		problem.New(http.StatusInternalServerError, "The page could not be made.").ServeHTTP(w, r)
+		problem.New(http.StatusInternalServerError, "The page could not be created.").ServeHTTP(w, r)
 		return
 	}
 	h := w.Header()

@@ -102,7 +102,7 @@ func (rc *receiver) ignore(w http.ResponseWriter, kind string) {
 	send(w, `{"ignored":`+string(quoted)+"}\n")
 }
 
-var errOtherInstance = problem.New(http.StatusForbidden, "The token is bound to other instances.")
+var errOtherInstance = problem.New(http.StatusForbidden, "The token is for other instances only.")
 
 // refusal is why a callback of a known sender is not taken.
 type refusal struct {

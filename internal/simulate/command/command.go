@@ -23,7 +23,7 @@ const secondsPerEvent = 120
 type Command struct {
 	Days   int           `xor:"how" placeholder:"N" help:"Print the events of this many days up to now as NDJSON, for import."`
 	URL    string        `xor:"how" placeholder:"URL" help:"Send live events to this receiver, as Z-API does."`
-	Events int           `placeholder:"N" help:"With --days: number of events; default: what so many contacts usually cause."`
+	Events int           `placeholder:"N" help:"With --days: number of events; default: typical for the number of contacts."`
 	To     string        `placeholder:"TIME" help:"With --days: end of the days; default: now."`
 	Rate   float64       `default:"10" help:"With --url: events per second."`
 	For    time.Duration `placeholder:"DURATION" help:"With --url: for how long; default: until interrupted."`
