@@ -69,8 +69,8 @@ func (c *loadCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// progress returns a function that prints a line each minute: the rate since the last one, and how far the stored intervals
-// are behind, if the receiver's metrics say so.
+// progress returns a function that prints the rate of the last minute, and how far the stored intervals are behind if the
+// receiver has metrics.
 func (c *loadCmd) progress() func(int64) {
 	var before int64
 	return func(requests int64) {
@@ -140,13 +140,13 @@ func serveArgs(dataDir string) []string {
 
 func serverCommand(program string, args []string, listen, database, token string) *exec.Cmd {
 	cmd := exec.Command(program, append(args, "--listen", listen)...)
-	// Not as arguments, which everybody on the machine can read.
+	// Secrets are not arguments, which everybody on the machine can read.
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+database, "PRESENCELOG_WEBHOOK_TOKENS="+token, "PRESENCELOG_WEBHOOK_RATE_LIMIT=0")
 	return cmd
 }
 
-// withDatabase calls do with a temporary directory and an embedded PostgreSQL in it. It is never the one of DATABASE_URL, which
-// names the history: nobody wants a benchmark there by accident.
+// withDatabase calls do with a temporary directory and an embedded PostgreSQL in it. It never uses DATABASE_URL, so that no
+// benchmark runs on the history by accident.
 func withDatabase(ctx context.Context, do func(dir, database string) error) error {
 	dir, err := os.MkdirTemp("", "presencelog-bench-")
 	if err != nil {
@@ -154,7 +154,7 @@ func withDatabase(ctx context.Context, do func(dir, database string) error) erro
 	}
 	defer os.RemoveAll(dir)
 	server, err := embedded.Open(ctx, dir, embedded.Options{
-		Settings: map[string]string{"max_connections": "200"}, // the servers' pools are all open at once
+		Settings: map[string]string{"max_connections": "200"}, // for the pools of all servers
 	})
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func withDatabase(ctx context.Context, do func(dir, database string) error) erro
 	return do(dir, server.ConnString())
 }
 
-// findPrograms returns this program and the one to measure, which is beside it.
+// findPrograms returns this program and presencelog, which is in the same directory.
 func findPrograms() (self, service string, err error) {
 	if self, err = os.Executable(); err != nil {
 		return "", "", err

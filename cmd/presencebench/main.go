@@ -1,5 +1,5 @@
-// Command presencebench measures presencelog: how many events a receiver accepts and how fast, and how fast history is read
-// as it grows. It is for those who develop or size presencelog; running it is not needed to use presencelog.
+// Command presencebench measures presencelog: how many events a receiver accepts and how fast, and how fast history is read as
+// it grows. It is for people who develop or size presencelog.
 package main
 
 import (

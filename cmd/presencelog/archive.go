@@ -27,7 +27,7 @@ type importCmd struct {
 func (c *importCmd) Run(ctx context.Context) error {
 	in, size := io.Reader(os.Stdin), int64(0)
 	if info, err := os.Stdin.Stat(); c.File == "-" && (err != nil || !info.Mode().IsRegular()) {
-		c.lasting = true // what writes to the pipe may be a command that would wait for this one
+		c.lasting = true // the writer of the pipe may be a presencelog that would wait for this one
 	}
 	if c.File != "-" {
 		file, err := os.Open(c.File)
@@ -54,7 +54,7 @@ func (c *importCmd) Run(ctx context.Context) error {
 		progress := terminal.NewProgress(os.Stderr, "importing", "B", size)
 		count, err := archive.Import(ctx, pool, in, invalid, progress.Set)
 		progress.Done()
-		if err == nil { // serve does it too, but resting most of the time
+		if err == nil { // serve does it too, but rests most of the time
 			err = intervals.Refresh(ctx, pool, presence.Now, 0)
 		}
 		if err == nil || errors.Is(err, intervals.ErrBusy) {

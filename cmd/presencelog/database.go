@@ -14,14 +14,14 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
 )
 
-// database is the flags that say where the history is.
+// database has the flags that locate the history.
 type database struct {
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL to use; default: an embedded one in the data directory."`
 	DataDir     string `env:"PRESENCELOG_DATA_DIR" default:"${data_dir}" type:"path" help:"Directory for the embedded PostgreSQL, and for events while PostgreSQL is unavailable."`
 	PostgresBin string `env:"PRESENCELOG_POSTGRES_BIN" placeholder:"DIR" type:"path" help:"Directory of initdb and postgres for the embedded PostgreSQL; default: the first one found."`
 	logging
 
-	lasting bool // no other command waits for it
+	lasting bool // other commands do not wait for this one
 }
 
 // open returns the connection string of the database and a function to call when it is no longer needed. It starts the
@@ -62,7 +62,7 @@ func (d database) withMigratedPool(ctx context.Context, do func(*pgxpool.Pool) e
 	})
 }
 
-// withAnySchema leaves the schema as it is.
+// withAnySchema opens the database, whatever the version of its schema.
 func (d database) withAnySchema(ctx context.Context, do func(*pgxpool.Pool) error) error {
 	connString, closeDB, err := d.open(ctx, d.log())
 	if err != nil {
@@ -80,7 +80,6 @@ func (d database) withAnySchema(ctx context.Context, do func(*pgxpool.Pool) erro
 	return do(pool)
 }
 
-// logging is the flags that say how to log.
 type logging struct {
 	LogLevel  string `env:"PRESENCELOG_LOG_LEVEL" enum:"debug,info,warn,error" default:"${log_level}" help:"Log messages of this level and above: ${enum}."`
 	LogFormat string `env:"PRESENCELOG_LOG_FORMAT" enum:"text,json" default:"text" help:"Format of log messages: ${enum}."`
@@ -98,7 +97,7 @@ func (l logging) log() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
 
-// defaultDataDir is a directory that the user may write and, if that is root, PostgreSQL's user may enter.
+// defaultDataDir returns a directory that the user may write and, for root, PostgreSQL's user may enter.
 func defaultDataDir() string {
 	if os.Geteuid() == 0 {
 		return "/var/lib/presencelog"
@@ -113,8 +112,8 @@ func defaultDataDir() string {
 	return filepath.Join(home, ".local", "share", "presencelog")
 }
 
-// secrets reads a list of tokens from a flag or its environment variable, separated by commas, and from a file, one a line
-// or also by commas. Where one of them is given, it must hold a token: an empty one would protect nothing.
+// secrets reads tokens from a flag or its environment variable, and from a file. Commas or line breaks separate them. A source
+// that is set must have a token: an empty one would protect nothing.
 func secrets(list []string, variable, file string) ([]string, error) {
 	given, inEnv := os.LookupEnv(variable)
 	if inEnv && strings.Trim(given, ", \t\r\n") == "" {

@@ -18,7 +18,7 @@ func (c *serveCmd) useDemo() (clean func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL's own user has to get in
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL's user must enter it
 		return nil, err
 	}
 	c.DatabaseURL, c.DataDir = "", dir

@@ -33,7 +33,7 @@ func (c *healthcheckCmd) Run(ctx context.Context) error {
 		if c.TLSCert != "" || c.TLSDomain != "" {
 			scheme = "https"
 		}
-		// Liveness: while the database is unavailable, a restart would not help, and the receiver goes on with its spool.
+		// Liveness: while the database is unavailable, a restart would not help, and the receiver uses its spool.
 		url = scheme + "://" + net.JoinHostPort(host, port) + "/healthz"
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -42,7 +42,7 @@ func (c *healthcheckCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// It speaks to this machine, by an address that no certificate has; only the status counts.
+	// The request goes to an address of this machine, which no certificate has. Only the status counts.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{
 		InsecureSkipVerify: true, ServerName: strings.Split(c.TLSDomain, ",")[0], //nolint:gosec // see above
 	}}}

@@ -129,7 +129,7 @@ func (c *habitsCmd) Run(ctx context.Context) error {
 	})
 }
 
-// withReader opens the database for a command that asks history, at the moment now.
+// withReader opens the database for a command that reads history as of now.
 func (d database) withReader(ctx context.Context, now time.Time, do func(*history.Reader) error) error {
 	return d.withPool(ctx, func(pool *pgxpool.Pool) error {
 		reader := history.NewReader(pool, presence.Now).At(now)
@@ -137,7 +137,7 @@ func (d database) withReader(ctx context.Context, now time.Time, do func(*histor
 	})
 }
 
-// nameInstances adds to the error of an unknown instance some that are known.
+// nameInstances adds names of existing instances to the error of an unknown one.
 func nameInstances(ctx context.Context, reader *history.Reader, err error) error {
 	missing, ok := errors.AsType[*history.NotFoundError](err)
 	if !ok || missing.Phone != "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// everything is the limit of a list that is read as a whole.
+// everything is the limit of a complete list.
 const everything = math.MaxInt32
 
 // listFlags are the flags of commands that list something.
@@ -21,7 +21,7 @@ type listFlags struct {
 	JSON bool `help:"Write JSON, as the API does."`
 }
 
-// print writes a list as JSON or as rows, the first of which has the names.
+// print writes a list as JSON or as rows; the first row has the names.
 func (f listFlags) print(list any, rows [][]string) error {
 	if f.JSON {
 		return printJSON(list)

@@ -53,7 +53,7 @@ type cli struct {
 }
 
 func main() {
-	// The first signal stops in an orderly way; a second one kills.
+	// The first signal shuts down gracefully; a second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 
@@ -76,8 +76,8 @@ func main() {
 	}
 }
 
-// checkNames refuses an instance or a phone that is given but empty, for example by a script's variable that is not set.
-// A command without it may be about all of them: erase would delete a whole instance, a token would see all.
+// checkNames rejects an empty instance or phone, for example from an unset variable of a script. A command without one may
+// apply to all: erase would delete a whole instance, a token would see all instances.
 func checkNames(args *kong.Context) error {
 	for _, given := range args.Path {
 		var value *kong.Value

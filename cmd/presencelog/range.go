@@ -12,7 +12,7 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// rangeCmd is what commands have in common that ask about a range of time of an instance.
+// rangeCmd has the flags of commands that read a time range of an instance.
 type rangeCmd struct {
 	database
 	Instance string `arg:"" help:"The instanceId."`
@@ -23,7 +23,7 @@ type rangeCmd struct {
 	listFlags
 }
 
-// question is what a command asks, at a moment at which the reader's clock stands still.
+// question is what a command reads. The reader's clock is fixed at now.
 type question struct {
 	*history.Reader
 	now time.Time
@@ -31,10 +31,10 @@ type question struct {
 	loc *time.Location
 }
 
-// from is the start of the range in the time zone, which drawings follow.
+// from returns the start of the range in the time zone of the output.
 func (q question) from() time.Time { return q.in.From.In(q.loc) }
 
-// ask opens the database for a question.
+// ask determines the range and opens the database.
 func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 	q := question{now: presence.Now(), loc: time.UTC}
 	text := history.RangeText{From: c.From, To: c.To, Last: c.Last}
@@ -44,7 +44,7 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 			return fmt.Errorf("--tz: %w", err)
 		}
 	}
-	if q.in, err = text.Range(q.now, q.loc); err != nil { // before a database is started in vain
+	if q.in, err = text.Range(q.now, q.loc); err != nil { // an error here saves starting a database
 		return flagError(err)
 	}
 	return c.withReader(ctx, q.now, func(reader *history.Reader) error {
@@ -61,7 +61,7 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 	})
 }
 
-// draw writes a result: as JSON if the flag says so, as a drawing on a terminal, and else as lines for other programs.
+// draw writes a result: JSON with --json, a drawing on a terminal, otherwise lines for other programs.
 func (c rangeCmd) draw(result any, draw func(terminal.Screen) string, plain func() string) (err error) {
 	switch {
 	case c.JSON:
@@ -74,7 +74,7 @@ func (c rangeCmd) draw(result any, draw func(terminal.Screen) string, plain func
 	return err
 }
 
-// flagError names the flag of a wrong range.
+// flagError adds the flag's name to the error of an invalid range.
 func flagError(err error) error {
 	if wrong, ok := errors.AsType[*history.InvalidError](err); ok {
 		return fmt.Errorf("--%s: %s", wrong.Field, wrong.Reason)

@@ -98,7 +98,7 @@ func (c *rejectedDropCmd) Run(ctx context.Context) error {
 	})
 }
 
-// chosen is what commands have in common that change some payloads.
+// chosen has the flags that select payloads.
 type chosen struct {
 	database
 	IDs []uuid.UUID `arg:"" name:"id" optional:"" help:"Ids of the payloads, as list shows them."`

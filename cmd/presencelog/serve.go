@@ -47,7 +47,7 @@ type serveCmd struct {
 	KeepRejectedBodies     bool          `help:"Also keep the content of rejected payloads whose type is unknown. It may be a message."`
 }
 
-// checkLimits refuses negative limits, which some programs take for none.
+// checkLimits rejects negative limits: in some programs they mean no limit.
 func (c *serveCmd) checkLimits() error {
 	for _, limit := range []struct {
 		flag  string
@@ -103,7 +103,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if c.Demo && (config.Public() || config.TLS != nil) {
 		return errors.New("--demo serves this machine only: set --listen to an address like 127.0.0.1:8080, and pass no certificate")
 	}
-	// The port before PostgreSQL: starting an embedded one takes seconds.
+	// Open the port first: starting an embedded PostgreSQL takes seconds.
 	if config.Listener, err = app.Listen(config); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (c *serveCmd) printStartup(a *app.App) {
 	}
 }
 
-// baseURL returns a URL that this machine can open. An address that stands for all, like [::], is none.
+// baseURL returns a URL that this machine can open. An unspecified address, like [::], is replaced.
 func baseURL(addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {

@@ -1,5 +1,4 @@
-// Package analyst creates and drops PostgreSQL roles that read the views of schema analytics, and nothing else: people and BI
-// tools query the same tables with them that package history reads for the API.
+// Package analyst creates and drops PostgreSQL roles that can only read the views of schema analytics, for people and BI tools.
 package analyst
 
 import (
@@ -23,7 +22,7 @@ type Analyst struct {
 	Instances []string `json:"instances"`
 }
 
-// maxName is how long a name of PostgreSQL may be; it would cut off the rest.
+// maxName is the maximum length of a name. PostgreSQL truncates longer ones.
 const maxName = 63
 
 // Login is how an analyst connects.
@@ -32,12 +31,11 @@ type Login struct {
 	StatementTimeout time.Duration // after which a statement is cancelled
 }
 
-// connections is how many an analyst may have at a time: enough for a pool of a tool, and so few that some analysts leave the
-// service those that it needs.
+// connections is the maximum per analyst: enough for a tool's pool, and few enough to leave some for the service.
 const connections = 10
 
-// Create creates a role that may log in with the password, reads only, and sees the instances. It refuses if other roles
-// could plant functions that run with the service's rights.
+// Create creates a read-only role that can log in with the password and sees the instances. It fails if other roles could
+// create functions that run with the service's rights.
 func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, login Login) error {
 	if a.Name == "" || len(a.Name) > maxName {
 		return fmt.Errorf("a name has 1 to %d bytes", maxName)
@@ -68,7 +66,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, login Login) err
 		if err := run(ctx, tx, slices.Concat(restrict, statements)); err != nil {
 			return err
 		}
-		// A restored database remembers analysts whose roles stayed on the old server.
+		// A restored database lists analysts whose roles exist only on the old server.
 		if _, err := q.DropAnalyst(ctx, a.Name); err != nil {
 			return err
 		}
@@ -135,7 +133,7 @@ func run(ctx context.Context, tx pgx.Tx, statements []string) error {
 	return nil
 }
 
-// explain adds to an error of creating or dropping a role what to do about it.
+// explain adds a solution to an error of creating or dropping a role.
 func explain(err error, user string) error {
 	switch postgres.ErrorCode(err) {
 	case pgerrcode.InsufficientPrivilege:

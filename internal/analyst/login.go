@@ -17,8 +17,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// scramVerifier returns what PostgreSQL stores of a password (RFC 5803). Sent in its place, it keeps the password out of the
-// server's log and of pg_stat_statements. Other characters than ASCII would have to be normalized first.
+// scramVerifier returns what PostgreSQL stores instead of a password (RFC 5803). Sending it keeps the password out of the
+// server's log and of pg_stat_statements. Only ASCII is allowed: other characters would have to be normalized.
 func scramVerifier(password string) (string, error) {
 	if password == "" {
 		return "", errors.New("the password is empty")
@@ -45,8 +45,8 @@ func scramVerifier(password string) (string, error) {
 	return fmt.Sprintf("SCRAM-SHA-256$%d:%s$%s:%s", iterations, encode(salt), encode(stored[:]), encode(key("Server Key"))), nil
 }
 
-// URL returns the URL at which a role reaches the database of a service's connection string, with the same
-// TLS settings. Without a password, clients ask for it.
+// URL returns the URL with which a role connects to the database of connString, with the same TLS settings. Without a password,
+// clients ask for it.
 func URL(connString, role, password string) (string, error) {
 	config, err := pgx.ParseConfig(connString)
 	if err != nil {
@@ -73,11 +73,11 @@ func URL(connString, role, password string) (string, error) {
 	} else {
 		u.Host = config.Host + ":" + port
 	}
-	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // which libpq does not take for a space
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not decode + as a space
 	return u.String(), nil
 }
 
-// Try connects as a role does.
+// Try connects with the URL of a role.
 func Try(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

@@ -1,6 +1,5 @@
-// Package api is the HTTP read API, the last step on the way of an event: it turns requests into queries of package history,
-// and responds with JSON, CSV or a live feed. It also describes itself (openapi.json) and reports whether the service is alive
-// and ready.
+// Package api is the HTTP read API: it turns requests into queries of package history, and responds with JSON, CSV or a live
+// feed. It also serves the OpenAPI document, liveness and readiness.
 package api
 
 import (
@@ -25,7 +24,7 @@ import (
 type Config struct {
 	History *history.Reader
 	Live    *live.Hub
-	Streams int // how many streams and waits a token may have open from one address
+	Streams int // maximum of open streams and waits per token and address
 	Auth    *auth.Authenticator
 	Erase   func(context.Context, erasure.Request) (erasure.Result, error)
 	Version string
@@ -35,7 +34,7 @@ type Config struct {
 	Status  func() Status
 }
 
-// queryTimeout is the limit for the query of a response, or of a page of one; then it is cancelled.
+// queryTimeout is the timeout of the query for a response, or for a page of one.
 const queryTimeout = 60 * time.Second
 
 type server struct {
@@ -44,8 +43,8 @@ type server struct {
 	gates   gates
 }
 
-// setErrors makes huma's errors look like ours, and says that no list is null. It is huma's only way, for all APIs of a
-// process at once.
+// setErrors makes huma use our errors, and declares that no list is null. huma has these settings only for all APIs of a
+// process.
 var setErrors = sync.OnceFunc(func() { huma.NewError, huma.DefaultArrayNullable = newError, false })
 
 // Register adds the API's routes to mux.
@@ -65,7 +64,7 @@ func Register(mux *http.ServeMux, c Config) {
 	reading.HandleFunc("/", problem.NotFound)
 
 	authorized := identified(s.Auth.Require(auth.Read, reading))
-	mux.Handle("/v1", authorized) // would be redirected otherwise
+	mux.Handle("/v1", authorized) // otherwise it would be redirected
 	mux.Handle("/v1/", authorized)
 	mux.Handle("DELETE "+contact, identified(s.Auth.Require(auth.Erase, reading)))
 	for _, path := range []string{"/v1/live", contact + "/wait"} {
@@ -85,7 +84,7 @@ func Document(version, openAPI string) ([]byte, error) {
 	s := &server{Config: Config{Version: version}}
 	o := s.operations(http.NewServeMux()).OpenAPI()
 	if openAPI == "3.0" {
-		o.Webhooks = nil // which 3.0 does not have
+		o.Webhooks = nil // 3.0 has none
 		return o.Downgrade()
 	}
 	return o.MarshalJSON()
@@ -140,7 +139,7 @@ func operation(path, id, summary string) huma.Operation {
 	}
 }
 
-// get registers an operation that gives one thing as JSON.
+// get registers an operation that returns one object as JSON.
 func get[I, B any](s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error)) {
 	type output struct{ Body B }
 	huma.Register(a, operation(path, id, summary), func(ctx context.Context, in *I) (*output, error) {
@@ -176,13 +175,13 @@ func newError(status int, message string, errs ...error) huma.StatusError {
 	return problem.New(status, message, fields...)
 }
 
-// invalid says what is wrong with a query parameter.
+// invalid is the error of a query parameter.
 func invalid(parameter, message string) error {
 	return problem.New(http.StatusUnprocessableEntity, "", problem.Field{Location: "query." + parameter, Message: message})
 }
 
-// hideInstances responds to requests about instances that the principal may not see as if these did not exist. It stands
-// before every operation, so that a new one cannot forget it.
+// hideInstances responds as if instances that the principal may not see did not exist. It is a middleware of all operations, so
+// that a new one cannot forget it.
 func (s *server) hideInstances(a huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		if id := ctx.Param("instanceId"); id != "" && !auth.FromContext(ctx.Context()).MaySee(id) {

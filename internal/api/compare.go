@@ -50,7 +50,7 @@ func (s *server) instanceHeatmap(ctx context.Context, in *struct {
 	return s.heatmap(ctx, in.InstanceID, "", in.HeatmapQuery)
 }
 
-// heatmap is about a contact, or for an empty phone about all of an instance.
+// heatmap reads a contact or, for an empty phone, all contacts of an instance.
 func (s *server) heatmap(ctx context.Context, instanceID, phone string, q HeatmapQuery) (out heatmapBody, err error) {
 	reader, over, err := s.calendar(ctx, instanceID, q.CalendarQuery)
 	if err != nil {

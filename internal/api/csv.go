@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// unformulated puts an apostrophe before what a spreadsheet would take for a formula: a sender could have it run there.
+// unformulated puts an apostrophe before text that a spreadsheet would run as a formula: senders choose the text.
 func unformulated(s string) string {
 	if s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
 		return "'" + s
@@ -13,7 +13,7 @@ func unformulated(s string) string {
 	return s
 }
 
-// writeCSV writes a line as RFC 4180 has it. Unlike encoding/csv it leaves line breaks in a cell as they are.
+// writeCSV writes a line by RFC 4180. Unlike encoding/csv, it does not change line breaks in a cell.
 func writeCSV(out *bufio.Writer, cells []string) error {
 	for i, c := range cells {
 		if i > 0 {

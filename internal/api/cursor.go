@@ -10,15 +10,15 @@ import (
 	"github.com/presencelog/presencelog/internal/history"
 )
 
-// cursor is where the next page of a list begins. To clients it is opaque.
+// cursor says where the next page of a list begins. It is opaque to clients.
 type cursor struct {
-	List  []string      `json:"l"` // what is listed: a cursor serves this list only
-	Range history.Range `json:"r"` // for lists of a range, so that all pages have the same
-	Name  string        `json:"n"` // the last phone or instance given
-	At    time.Time     `json:"a"` // the last moment given
+	List  []string      `json:"l"` // names the list: a cursor is valid for one list only
+	Range history.Range `json:"r"` // for lists of a range: all pages have the same one
+	Name  string        `json:"n"` // the last phone or instance returned
+	At    time.Time     `json:"a"` // the last time returned
 	Seq   int16         `json:"s"`
 
-	Now *history.NowContact `json:"c,omitempty"` // the last contact given
+	Now *history.NowContact `json:"c,omitempty"` // the last contact returned
 }
 
 func (c cursor) encode() *string {
@@ -30,7 +30,7 @@ func (c cursor) encode() *string {
 	return &s
 }
 
-// readCursor returns the zero cursor where none was given.
+// readCursor returns the zero cursor for an empty value.
 func readCursor(value string, list ...string) (c cursor, err error) {
 	if value == "" {
 		return c, nil
@@ -48,7 +48,7 @@ func readCursor(value string, list ...string) (c cursor, err error) {
 	return c, nil
 }
 
-// cutPage returns the first rows, and where there are more than limit, the cursor that goes on after them.
+// cutPage returns the first limit rows and, if there are more, the cursor of the next page.
 func cutPage[R any](rows []R, limit int, after func(last R) cursor) ([]R, *string) {
 	if len(rows) <= limit {
 		return rows, nil
@@ -56,7 +56,7 @@ func cutPage[R any](rows []R, limit int, after func(last R) cursor) ([]R, *strin
 	return rows[:limit], after(rows[limit-1]).encode()
 }
 
-// readRange reads a cursor and the range of its list, which must be that of the first page.
+// readRange reads a cursor and the range of its list. All pages use the range of the first one.
 func (s *server) readRange(ctx context.Context, instanceID string, q RangeQuery, value string, list ...string) (history.Range, cursor, error) {
 	page, err := readCursor(value, list...)
 	if err != nil {

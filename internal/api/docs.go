@@ -39,7 +39,7 @@ type docsGroup struct {
 	Operations []docsOperation
 }
 
-// docsHandler serves what the OpenAPI document says as a page for people. It needs neither scripts nor another host.
+// docsHandler serves the OpenAPI document as a page, without scripts or other hosts.
 func docsHandler(o *huma.OpenAPI) http.Handler {
 	groups := make([]docsGroup, len(o.Tags))
 	for i, tag := range o.Tags {

@@ -37,7 +37,7 @@ func (s *server) instanceDurations(ctx context.Context, in *struct {
 	return s.durations(ctx, in.InstanceID, "", in.BucketsQuery)
 }
 
-// durations is about a contact, or for an empty phone about all of an instance.
+// durations reads a contact or, for an empty phone, all contacts of an instance.
 func (s *server) durations(ctx context.Context, instanceID, phone string, q BucketsQuery) (out durationsBody, err error) {
 	reader, over, err := s.calendar(ctx, instanceID, q.CalendarQuery)
 	if err != nil {

@@ -24,7 +24,7 @@ func (s *server) registerErase(a huma.API, path string) {
 		if !history.IsText(in.InstanceID) || !history.IsText(in.Phone) {
 			return nil, s.translate(ctx, &history.NotFoundError{InstanceID: in.InstanceID, Phone: in.Phone})
 		}
-		// A client that disconnects does not stop half way.
+		// A client that disconnects does not stop the erasure half way.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*queryTimeout)
 		defer cancel()
 		result, err := s.Erase(ctx, erasure.Request{

@@ -14,25 +14,25 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// Queries share the connections to the database, and responses share memory. So both have places, for which requests wait in line;
-// a client has its own line, so that it delays nobody but itself.
+// Queries share the connections to the database, and responses share memory. So the number of both is limited, and requests
+// wait in line. Each client has its own line, so that it does not delay others.
 const (
 	maxQueries   = 8  // as there are connections
 	maxResponses = 48 // lists that are being sent; each takes some MB
 	maxInLine    = 5 * time.Second
 )
 
-// maxHeavy is how many of the queries may be about more than one contact. Each keeps a CPU busy, or two, and on a small machine
-// they must leave some to PostgreSQL for events.
+// maxHeavy is the maximum of concurrent queries about more than one contact. Each keeps one or two CPUs busy, and PostgreSQL
+// needs some CPU time for events.
 var maxHeavy = int64(min(max(2, runtime.GOMAXPROCS(0)), 4))
 
-// gate lets at most so many through at once, and of one client fewer.
+// gate limits how many requests run at once, in all and per client.
 type gate struct {
 	all       *semaphore.Weighted
 	perClient int64
 
 	mu      sync.Mutex
-	clients map[string]*line // those that are or wait inside
+	clients map[string]*line // clients with requests that run or wait
 }
 
 type line struct {
@@ -44,7 +44,7 @@ func newGate(places, perClient int64) *gate {
 	return &gate{all: semaphore.NewWeighted(places), perClient: perClient, clients: map[string]*line{}}
 }
 
-// enter waits for a place, which leave gives back.
+// enter waits for a place. leave frees it.
 func (g *gate) enter(ctx context.Context, client string) (leave func(), err error) {
 	g.mu.Lock()
 	l := g.clients[client]
@@ -87,7 +87,7 @@ func busy() error {
 
 type gates struct{ queries, heavy, responses *gate }
 
-// isHeavy says whether an operation is about more than a contact.
+// isHeavy reports whether an operation reads more than one contact.
 func isHeavy(path string) bool {
 	return !strings.Contains(path, "{phone}") && path != "/v1/instances" && path != "/v1/status"
 }

@@ -25,13 +25,13 @@ const (
 	asNDJSON = "ndjson"
 )
 
-// How long a client may take to read a page of a list, and a list as JSON.
+// Timeouts for writing a page of a list, and a list as JSON.
 const (
 	pageTimeout = 2 * time.Minute
 	jsonTimeout = 30 * time.Second
 )
 
-// FormatQuery is the parameter of lists that chooses their format.
+// FormatQuery is the parameter format of lists.
 type FormatQuery struct {
 	Format string `query:"format" enum:"json,csv,ndjson" doc:"Format of the response; overrides the header Accept, which may ask for text/csv or application/x-ndjson; default: json"`
 	Accept string `header:"Accept" hidden:"true"`
@@ -76,7 +76,7 @@ type PageQuery struct {
 
 func (q PageQuery) page() (asked page, most int) { return page{q.Cursor, q.Limit}, 1000 }
 
-// page is a page of a list: where it begins, and how long it may be, 0 if that was not asked for.
+// page is a page of a list: where it begins, and its limit, 0 for none.
 type page struct {
 	cursor string
 	limit  int
@@ -84,11 +84,11 @@ type page struct {
 
 // listBody is the JSON body of a list.
 type listBody[R any] interface {
-	// rows returns what is listed and the cursor of the next page, nil on the last and for lists that have no pages.
+	// rows returns the list and the cursor of the next page, nil on the last page and for lists without pages.
 	rows() ([]R, *string)
 }
 
-// list registers an operation that gives a list: as JSON, or a row after another as CSV or NDJSON.
+// list registers an operation that returns a list, as JSON, CSV or NDJSON.
 func list[I interface{ form() string }, B listBody[R], R any](
 	s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error),
 ) {
@@ -96,8 +96,8 @@ func list[I interface{ form() string }, B listBody[R], R any](
 	registerList(s, a, path, id, summary, onlyPage, func(ctx context.Context, in *I, _ page) (B, error) { return query(ctx, in) })
 }
 
-// pages registers an operation that gives a list in pages. CSV and NDJSON have the whole list from the cursor on, unless a
-// limit is asked for; it is read page by page, so that memory does not grow with it.
+// pages registers an operation that returns a list in pages. CSV and NDJSON have the whole list from the cursor on, unless
+// there is a limit. It is read page by page, so that memory does not grow.
 func pages[I interface {
 	form() string
 	page() (asked page, most int)
@@ -107,8 +107,8 @@ func pages[I interface {
 	registerList(s, a, path, id, summary, func(in *I) (page, int) { return (*in).page() }, query)
 }
 
-// registerList registers the operation of a list. first returns the page that is asked for, and how long one may be at most;
-// a tenth of that is the default.
+// registerList registers the operation of a list. first returns the requested page and the maximum limit; a tenth of that is
+// the default.
 func registerList[I interface{ form() string }, B listBody[R], R any](
 	s *server, a huma.API, path, id, summary string, first func(*I) (page, int), query func(context.Context, *I, page) (B, error),
 ) {
@@ -150,7 +150,7 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 			w.Header().Add("Vary", "Accept")
 			if form == asJSON {
 				w.Header().Set("Content-Type", "application/json")
-				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(jsonTimeout)) // a slow client holds a place
+				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(jsonTimeout)) // a slow client occupies a place
 				s.finish(r, a.Marshal(w, "application/json", body))
 				return
 			}
@@ -159,7 +159,7 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 				rows, next := body.rows()
 				err := out.write(rows)
 				if !whole {
-					at.limit -= len(rows) // a page of large rows may hold fewer than were asked for
+					at.limit -= len(rows) // a page of large rows may have fewer than its limit
 				}
 				if err != nil || next == nil || at.limit == 0 {
 					s.finish(r, err)
@@ -175,10 +175,9 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 	})
 }
 
-// finish ends a response that was begun. If there was an error, it closes the connection, so that nobody takes a part for the
-// whole.
+// finish ends a response. After an error, it closes the connection, so that the client notices that the response is incomplete.
 func (s *server) finish(r *http.Request, err error) {
-	if err == nil || r.Method == http.MethodHead { // whose responses have no body, which is an error to the writer
+	if err == nil || r.Method == http.MethodHead { // its responses have no body, which is an error for the writer
 		return
 	}
 	if r.Context().Err() == nil {
@@ -210,7 +209,7 @@ func newRowWriter[R any](w http.ResponseWriter, form string) *rowWriter[R] {
 	return t
 }
 
-// write sends rows. The write timeout starts again with each page.
+// write sends rows and restarts the write timeout.
 func (t *rowWriter[R]) write(rows []R) error {
 	if err := t.control.SetWriteDeadline(time.Now().Add(pageTimeout)); err != nil {
 		return err

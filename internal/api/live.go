@@ -21,7 +21,7 @@ import (
 
 const (
 	heartbeatInterval = 15 * time.Second
-	writeTimeout      = 5 * time.Second // for a client of the feed to take what is written
+	writeTimeout      = 5 * time.Second // for a client of the feed to read what is written
 	maxNames          = 100             // instances or phones that a client may name
 )
 
@@ -88,7 +88,7 @@ func (in *liveInput) filter() (f live.Filter, err error) {
 	return f, err
 }
 
-// listOf reads a parameter that takes commas and repetition alike. None is nil.
+// listOf reads a parameter that may have commas and be repeated. An empty list is nil.
 func listOf(parameter string, values []string) ([]string, error) {
 	var list []string
 	for _, value := range values {
@@ -121,12 +121,12 @@ func newFeed(w http.ResponseWriter, ndjson bool) *feed {
 		h.Set("Content-Type", "application/x-ndjson")
 	}
 	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // or nginx would keep events back
+	h.Set("X-Accel-Buffering", "no") // otherwise nginx would buffer events
 	h.Add("Vary", "Accept")
 	return &feed{w, http.NewResponseController(w), ndjson}
 }
 
-// follow writes what happens until the client disconnects, is too slow or not authorized any more, or the service stops.
+// follow writes messages until the client disconnects, is too slow or no longer authorized, or the service stops.
 func (f *feed) follow(ctx context.Context, client *live.Client) {
 	start := f.heartbeat(client.ID())
 	if client.Resync {
@@ -164,8 +164,8 @@ func (f *feed) follow(ctx context.Context, client *live.Client) {
 	}
 }
 
-// heartbeat shows that the connection lives. Its id, "" if messages wait to be written, lets a client resume whose filter
-// nothing has passed for long.
+// heartbeat shows that the connection is alive. A client resumes from its id even if no message has passed its filter for long.
+// The id is "" if messages wait to be written.
 func (f *feed) heartbeat(id string) []byte {
 	switch {
 	case f.ndjson:
@@ -195,7 +195,7 @@ func (f *feed) write(parts ...[]byte) error {
 	return f.control.Flush()
 }
 
-// streams counts the requests that stay open, by token and address.
+// streams counts open streams and waits by token and address.
 type streams struct {
 	most int
 	mu   sync.Mutex
@@ -236,8 +236,7 @@ func (s *streams) enter(r *http.Request) (leave func(), err error) {
 	}, nil
 }
 
-// keepOpen removes the server's timeouts, which are for ordinary requests, from a response. The read timeout would look as
-// if the client had disconnected.
+// keepOpen removes the server's timeouts from a response. The read timeout would look as if the client had disconnected.
 func keepOpen(w http.ResponseWriter) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{})

@@ -16,7 +16,7 @@ import (
 
 const maxMCPBody = 64 << 10
 
-// mcp serves the Model Context Protocol. Each request stands alone, and so does what its token permits.
+// mcp serves the Model Context Protocol. Each request is independent and authorized by its own token.
 func (s *server) mcp() http.Handler {
 	handler := sdk.NewStreamableHTTPHandler(func(r *http.Request) *sdk.Server {
 		principal := auth.FromContext(r.Context())
@@ -29,16 +29,17 @@ func (s *server) mcp() http.Handler {
 		})
 	}, &sdk.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true,
-		// The authenticator has checked the origin of requests without a token. With one, a proxy on this machine may keep its name.
+		// The authenticator has checked the origin of requests without a token. With a token, a proxy on this machine may send
+		// its own host name.
 		DisableLocalhostProtection: true,
 	})
 	notAllowed := problem.MethodNotAllowed(http.MethodPost)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost { // to which the SDK responds with plain text
+		if r.Method != http.MethodPost { // the SDK would respond with plain text
 			notAllowed.ServeHTTP(w, r)
 			return
 		}
-		// The whole body first, while there is a deadline: the call may wait for long, its sender may not.
+		// Read the whole body while there is a deadline: the call may take long, sending it may not.
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMCPBody))
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
 			problem.New(http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB.").ServeHTTP(w, r)
@@ -53,7 +54,7 @@ func (s *server) mcp() http.Handler {
 	})
 }
 
-// askMCP runs a question of a request. ctx is the one of the call, which the request's need not be.
+// askMCP runs a query. ctx is the call's, which may differ from the request's.
 func (s *server) askMCP(ctx context.Context, r *http.Request, weight mcp.Weight, question func(context.Context) error) (err error) {
 	inside, cancel := auth.FromContext(r.Context()).Context(r.Context())
 	defer cancel()

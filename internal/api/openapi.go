@@ -9,8 +9,8 @@ import (
 	"github.com/presencelog/presencelog/internal/hook"
 )
 
-// property is what a member of a response means. A name means the same wherever it stands, unless the table has it with
-// its schema.
+// property describes a member of a response. A name means the same in every schema, unless the table has an entry with the
+// schema's name.
 type property struct {
 	doc     string
 	example any
@@ -72,7 +72,7 @@ var properties = map[string]property{
 	"Refusal.reason":    {doc: "Why requests were refused", example: "unauthorized"},
 }
 
-// describe completes what huma makes of the types.
+// describe completes the document that huma derives from the types.
 func describe(o *huma.OpenAPI) {
 	o.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	o.Info.Contact = &huma.Contact{Name: "presencelog", URL: "https://github.com/presencelog/presencelog"}

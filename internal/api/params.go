@@ -9,7 +9,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// What follows is exported only because huma reads no fields of unexported embedded structs.
+// These types are exported because huma reads no fields of unexported embedded structs.
 
 // InstancePath is the part of a path that names an instance.
 type InstancePath struct {
@@ -36,8 +36,8 @@ type CalendarQuery struct {
 	TZ string `query:"tz" doc:"IANA time zone of days and hours; default: the setting time_zone of the instance" example:"America/Sao_Paulo"`
 }
 
-// rangeOf returns the range; on a later page, what was left to its default is what it was for the first page. Dates are days of
-// loc, or where it is nil of the instance's time zone.
+// rangeOf returns the range. On later pages, defaults are those of the first page. Dates are in loc or, if it is nil, in the
+// instance's time zone.
 func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, now time.Time, loc *time.Location, page cursor) (history.Range, error) {
 	// A plus sign that is not escaped arrives as a blank.
 	text := history.RangeText{From: strings.Replace(q.From, " ", "+", 1), To: strings.Replace(q.To, " ", "+", 1), Last: q.Last}
@@ -56,7 +56,7 @@ func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, n
 	return text.Range(now, loc)
 }
 
-// calendar returns the range and the time zone of a request, and a Reader whose clock stands still.
+// calendar returns the range and the time zone of a request, and a Reader with a fixed clock.
 func (s *server) calendar(ctx context.Context, instanceID string, q CalendarQuery) (*history.Reader, history.Calendar, error) {
 	now := s.Now()
 	loc, err := s.zone(ctx, instanceID, q.TZ)
@@ -67,7 +67,7 @@ func (s *server) calendar(ctx context.Context, instanceID string, q CalendarQuer
 	return s.History.At(now), history.Calendar{Range: in, Zone: loc}, err
 }
 
-// zone reads the name of a time zone; without one it is the instance's.
+// zone reads the name of a time zone; the default is the instance's.
 func (s *server) zone(ctx context.Context, instanceID, name string) (*time.Location, error) {
 	if name == "" {
 		return s.History.Zone(ctx, instanceID)

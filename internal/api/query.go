@@ -12,8 +12,8 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// checkQuery refuses parameters that an operation does not know, and those given twice of which it takes one: whoever gives
-// them expects them to count. A list may be given with commas, repeated, or both.
+// checkQuery rejects unknown parameters, and repeated ones that are not lists, since the client expects them to have an effect.
+// Lists may have commas, be repeated, or both.
 func checkQuery(ctx huma.Context, next func(huma.Context)) {
 	r, w := humago.Unwrap(ctx)
 	if r.URL.RawQuery == "" {
@@ -21,7 +21,7 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || query.Has("") { // a parameter without a name cannot be named
+	if err != nil || query.Has("") { // the name is empty
 		problem.New(http.StatusUnprocessableEntity, "", problem.Field{
 			Location: "query", Message: "it is not a valid query; escape special characters",
 		}).ServeHTTP(w, r)

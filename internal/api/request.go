@@ -16,12 +16,12 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-// goodRequestID is what a proxy may send as a request id, so that its log and ours agree.
+// goodRequestID matches request ids that are accepted from a proxy, so that both logs have the same id.
 var goodRequestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 type requestKey struct{}
 
-// identified gives each request an id, which the response has too, and lets translate know the request.
+// identified gives each request an id, which the response has too, and passes the request on to translate.
 func identified(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(requestIDHeader)
@@ -41,8 +41,7 @@ type requestInfo struct {
 	request *http.Request
 }
 
-// requestLog returns a log whose messages say which request they are about. It has the route's pattern, not the path: that
-// names a contact.
+// requestLog returns a log with the request's id, method and route. The route is the pattern, since the path names a contact.
 func (s *server) requestLog(ctx context.Context) *slog.Logger {
 	known, ok := ctx.Value(requestKey{}).(*requestInfo)
 	if !ok {
@@ -51,7 +50,7 @@ func (s *server) requestLog(ctx context.Context) *slog.Logger {
 	return s.Log.With("method", known.request.Method, "route", known.request.Pattern, "request_id", known.id)
 }
 
-// translate is the one place where errors become responses. What is not meant for clients is logged, once, and hidden.
+// translate is the only place where errors become responses. Unexpected errors are logged once and hidden from clients.
 func (s *server) translate(ctx context.Context, err error) error {
 	var known *problem.Problem
 	var missing *history.NotFoundError

@@ -10,7 +10,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Status is what the service says of itself, besides what the database knows.
+// Status is the state of the process, without what the database has.
 type Status struct {
 	StartedAt    time.Time         `json:"startedAt" doc:"When this process started; its counts begin there"`
 	DatabaseUp   bool              `json:"databaseUp" doc:"Whether PostgreSQL accepts events"`
@@ -27,7 +27,7 @@ type EventCounts struct {
 	Queued   int   `json:"queued" doc:"Waiting to be written"`
 }
 
-// SpoolStatus is what PostgreSQL does not have yet.
+// SpoolStatus describes the events that are not in PostgreSQL yet.
 type SpoolStatus struct {
 	Bytes         int64    `json:"bytes"`
 	OldestSeconds *float64 `json:"oldestSeconds" doc:"Null if the spool is empty"`

@@ -50,7 +50,7 @@ func (s *server) timeline(ctx context.Context, in *timelineInput, at page) (out 
 	return out, nil
 }
 
-// Event is an event as lists give it.
+// Event is an event in lists.
 type Event struct {
 	ID         string          `json:"id" doc:"The id of the event, unique within its contact"`
 	ReceivedAt time.Time       `json:"receivedAt"`
@@ -59,12 +59,12 @@ type Event struct {
 	Extra      object          `json:"extra" doc:"The fields that presencelog does not know, as sent; null if there were none"`
 }
 
-// EventOf returns an event as lists give it.
+// EventOf converts an event for lists.
 func EventOf(e presence.Event) Event {
 	return Event{presence.EventID(e.ReceivedAt, e.Seq), e.ReceivedAt, e.Status, e.LastSeen, e.Extra}
 }
 
-// object is a JSON object that is passed on as it is; null if empty.
+// object is a JSON object that is not decoded; null if empty.
 type object []byte
 
 // MarshalJSON writes the object.

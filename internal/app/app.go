@@ -38,45 +38,45 @@ import (
 )
 
 const (
-	awayAfter           = 2 * time.Second  // without an answer, the database counts as away
-	drainTimeout        = 15 * time.Second // for the requests under way when the service stops
+	awayAfter           = 2 * time.Second  // without a response, the database counts as away
+	drainTimeout        = 15 * time.Second // for open requests when the service stops
 	maintenanceInterval = 6 * time.Hour
 	refreshInterval     = 5 * time.Second
 	indexInterval       = time.Second
 	liveConns           = 4 // for the live feed and the hooks, besides the one that listens
 	writeConns          = 8 // for the batches, new contacts, the spool, rejected payloads, the maintenance, the intervals and the indexes
 	readConns           = 8
-	checkConns          = 2 // for readiness and tokens, which must not wait for questions
+	checkConns          = 2 // for readiness and tokens, which must not wait for queries
 )
 
 // Config is the configuration of the service.
 type Config struct {
 	Listen        string       // host:port
-	Listener      net.Listener // got from Listen; nil: Start listens
+	Listener      net.Listener // from Listen; nil: Start listens
 	Database      string       // connection string of PostgreSQL
 	NoMigrate     bool         // leave the schema as it is, and refuse one of another version
 	SpoolDir      string       // where events are kept while the database is unavailable; "" is nowhere
 	SpoolBytes    int64        // how much is kept there at most
 	Rejected      Rejected
-	Limits        ingest.Limits // how many instances and contacts may be new
+	Limits        ingest.Limits // maximum numbers of new instances and contacts
 	WebhookTokens []string
 	APITokens     []string
 	TLS           *tls.Config // nil: http
 	AuthLimits    auth.Limits
-	Proxies       []netip.Prefix // trusted to say for whom they ask
+	Proxies       []netip.Prefix // whose X-Forwarded-For is trusted
 	TokensFile    string         // where webhook tokens are kept for a start while the database is unavailable; "" is nowhere
-	Connections   Connections    // how many clients may have open; zero: the default
-	Streams       int            // how many streams and waits a token may have open from one address
-	AwayAfter     time.Duration  // how long an answer of the database may take before it counts as away; zero: the default
+	Connections   Connections    // limits of open connections; zero: the default
+	Streams       int            // maximum of open streams and waits per token and address
+	AwayAfter     time.Duration  // timeout after which the database counts as away; zero: the default
 	Version       string
 	Demo          bool             // the data are synthetic, and the page says so
 	Now           func() time.Time // the clock; nil: presence.Now
 	Log           *slog.Logger
 }
 
-// Rejected is how rejected payloads are kept.
+// Rejected says how rejected payloads are kept.
 type Rejected struct {
-	MaxBytes   int64         // in the database, and as many in the spool while it is away; 0: any number
+	MaxBytes   int64         // in the database, and again in the spool while it is away; 0: no limit
 	Keep       time.Duration // how long; 0: forever
 	KeepBodies bool          // also of those whose type is unknown, which may be messages
 }
@@ -94,7 +94,7 @@ type App struct {
 	cleanups []func() // in the order of starting
 }
 
-// Start starts the service and returns once it listens. ctx bounds the start only.
+// Start starts the service and returns once it listens. ctx is for the start only.
 func Start(ctx context.Context, c Config) (_ *App, err error) {
 	if c.Now == nil {
 		c.Now = presence.Now
@@ -107,7 +107,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 			a.Stop()
 		}
 	}()
-	// First the port: whether it is free is the quickest to know, and a request that comes early waits instead of failing.
+	// Open the port first: this fails fast if it is in use, and early requests wait instead of failing.
 	listener := c.Listener
 	if listener == nil {
 		if listener, err = Listen(c); err != nil {
@@ -162,7 +162,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.meter.WatchLive(hub.Clients)
 	a.background(ctx, hook.NewSender(livePool, hub, c.Log).Run)
 	erased := erasure.NewList(checkPool)
-	_ = erased.Refresh(ctx) // again and again, once the database is there
+	_ = erased.Refresh(ctx) // it is repeated later
 	a.background(ctx, func(ctx context.Context) {
 		erased.Run(ctx, func() { hub.Forget(erased.Erased) })
 	})
@@ -201,8 +201,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	return a, nil
 }
 
-// Listen opens the port that c names, which [Start] then serves on. A caller that first has to start a database learns
-// from it at once whether the port is free.
+// Listen opens the port for [Start]. Callers that first start a database notice early if the port is in use.
 func Listen(c Config) (net.Listener, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -210,7 +209,7 @@ func Listen(c Config) (net.Listener, error) {
 	return net.Listen("tcp", c.Listen)
 }
 
-// Check refuses tokens that are blank: they would protect nothing.
+// Check rejects blank tokens: they would protect nothing.
 func (c Config) Check() error {
 	for _, token := range slices.Concat(c.WebhookTokens, c.APITokens) {
 		if strings.TrimSpace(token) == "" {
@@ -223,14 +222,14 @@ func (c Config) Check() error {
 	return nil
 }
 
-// Public says whether others than this machine may reach the service.
+// Public reports whether other machines can reach the service.
 func (c Config) Public() bool {
 	host, _, _ := net.SplitHostPort(c.Listen)
 	ip := net.ParseIP(host)
 	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-// startAuth starts keeping the tokens current. Where others than this machine reach the service, nothing is open without one.
+// startAuth starts the refresh of tokens. If other machines can reach the service, every request needs a token.
 func (a *App) startAuth(ctx context.Context, c Config, pool *pgxpool.Pool) {
 	a.Auth = auth.New(auth.Config{
 		Pool: pool, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,
@@ -251,8 +250,8 @@ func (a *App) background(ctx context.Context, work func(context.Context)) {
 	a.onStop(func() { cancel(); running.Wait() })
 }
 
-// openSpools returns nil for a spool that is not configured or cannot be opened. Rejected payloads have one of their own, so that
-// they take no room from events.
+// openSpools returns nil for a spool that is not configured or cannot be opened. Rejected payloads have their own spool, so
+// that they take no space from events.
 func (a *App) openSpools(c Config) (events, rejected *spool.Spool) {
 	const without = "running without a spool: while the database is unavailable, events get a 503"
 	if c.SpoolDir == "" {
@@ -292,8 +291,7 @@ func (a *App) maintain(ctx context.Context, pool *pgxpool.Pool) {
 	}
 }
 
-// refresh keeps the intervals current until ctx ends. While there is much to do, it leaves three quarters of the time to
-// others.
+// refresh keeps the intervals current until ctx ends. While there is much to do, it rests three quarters of the time.
 func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
 	reader := history.NewReader(pool, a.now)
 	for ctx.Err() == nil {
@@ -310,7 +308,7 @@ func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
 	}
 }
 
-// completeIndexes keeps queries for what has just been received fast until ctx ends.
+// completeIndexes keeps queries of the latest events fast until ctx ends.
 func (a *App) completeIndexes(ctx context.Context, pool *pgxpool.Pool) {
 	for ctx.Err() == nil {
 		interval := indexInterval
@@ -337,7 +335,7 @@ func (a *App) deleteOld(ctx context.Context, pool *pgxpool.Pool) {
 	}
 }
 
-// serve serves until Stop, which calls disconnect to end the responses that would go on.
+// serve serves until Stop, which calls disconnect to end open streams.
 func (a *App) serve(listener net.Listener, c Config, handler http.Handler, disconnect func()) {
 	server := &http.Server{
 		Handler:           handler,
@@ -375,7 +373,7 @@ func (a *App) Failed() <-chan error { return a.failed }
 
 func (a *App) onStop(f func()) { a.cleanups = append(a.cleanups, f) }
 
-// Stop finishes the requests under way, writes what is queued and closes everything in reverse order.
+// Stop finishes open requests, writes queued events and closes everything in reverse order.
 func (a *App) Stop() {
 	for len(a.cleanups) > 0 {
 		last := len(a.cleanups) - 1

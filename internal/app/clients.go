@@ -12,11 +12,11 @@ import (
 	"github.com/presencelog/presencelog/internal/auth"
 )
 
-// Connections limits how many connections clients have open, idle ones among them: each is a file, and the spool and the
-// database need some of those too.
+// Connections limits open connections of clients, including idle ones: each is a file, and the spool and the database need
+// files too.
 type Connections struct {
 	All       int
-	PerClient int // an address on the internet, or a network of IPv6; not proxies that are nearby or trusted
+	PerClient int // per address on the internet, or IPv6 network; not for trusted proxies and private networks
 }
 
 var defaultConnections = Connections{All: 16_000, PerClient: 1000}
@@ -31,7 +31,7 @@ type clients struct {
 	all      int
 	open     map[string]int
 	refused  map[net.Conn]bool // and not yet gone
-	unlogged int               // how many were refused since that was last logged
+	unlogged int               // refused since the last message
 	logged   time.Time
 }
 
@@ -43,7 +43,7 @@ func newClients(config Config) *clients {
 	return c
 }
 
-// connState is for http.Server. It closes a new connection that is too many.
+// connState is for http.Server. It closes new connections over the limits.
 func (c *clients) connState(conn net.Conn, state http.ConnState) {
 	if state != http.StateNew && state != http.StateClosed && state != http.StateHijacked {
 		return
@@ -67,7 +67,7 @@ func (c *clients) connState(conn net.Conn, state http.ConnState) {
 		c.refused[conn] = true
 		conn.Close()
 		c.unlogged++
-		if time.Since(c.logged) >= time.Minute { // anybody can cause it
+		if time.Since(c.logged) >= time.Minute { // anybody can cause this message
 			c.log.Warn("refused connections", "count", c.unlogged, "last_from", address, "open", c.all)
 			c.logged, c.unlogged = time.Now(), 0
 		}

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// secured adds the headers that make browsers careful with responses. A handler that serves pages sets its own policy.
+// secured adds security headers. Handlers of pages set their own policy.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

@@ -17,8 +17,8 @@ const (
 	newInterval  = 5 * time.Second
 )
 
-// readiness says whether the database accepts events, and new connections that do what maintenance needs. Anybody may ask,
-// so the database is asked only now and then, by one request for all.
+// readiness checks whether the database accepts events, and new connections that can do maintenance. Anybody may request it, so
+// all requests share one check now and then.
 type readiness struct {
 	writer  *ingest.Writer
 	pool    *pgxpool.Pool
@@ -39,7 +39,7 @@ func (r *readiness) check(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout) // the result is not for this request alone
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout) // other requests use the result too
 	defer cancel()
 	if time.Since(r.ping.at) > pingInterval {
 		r.ping = result{time.Now(), r.pool.Ping(ctx)}

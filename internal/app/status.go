@@ -10,7 +10,7 @@ import (
 	"github.com/presencelog/presencelog/internal/spool"
 )
 
-// status is what this process says of itself.
+// status is the state of this process.
 func status(startedAt time.Time, meter *metrics.Metrics, authenticator *auth.Authenticator, writer *ingest.Writer, spooled *spool.Spool) api.Status {
 	s := api.Status{
 		StartedAt: startedAt, DatabaseUp: !writer.Away(), WebhookToken: authenticator.Protection(auth.Webhook) != auth.Open,

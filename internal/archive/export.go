@@ -20,12 +20,12 @@ import (
 type Selection struct {
 	InstanceID string        // "" selects all instances
 	Range      history.Range // a zero From or To means no limit on that side
-	Pseudonyms bool          // in place of phones; and no unknown fields, which may have names in them
+	Pseudonyms bool          // instead of phones; and no unknown fields, which may have names in them
 }
 
-// Export writes the selected events as NDJSON and returns their number. They are ordered by contact, then by arrival, and
-// read from one snapshot. With pseudonyms they are ordered by arrival alone, since the order of contacts is that of phones.
-// progress, if not nil, is called with the number of events written so far.
+// Export writes the selected events as NDJSON and returns their number. They are ordered by contact, then by arrival, and read
+// from one snapshot. With pseudonyms they are ordered by arrival only, since contacts are ordered by phone. progress, if not
+// nil, is called with the number of events written so far.
 func Export(
 	ctx context.Context, pool *pgxpool.Pool, w io.Writer, what Selection, progress func(int64),
 ) (written int64, err error) {
@@ -57,7 +57,7 @@ func Export(
 	return written, err
 }
 
-// pseudonymous returns the selected events with pseudonyms, in the order of their arrival.
+// pseudonymous returns the selected events with pseudonyms, ordered by arrival.
 func pseudonymous(ctx context.Context, tx pgx.Tx, what Selection) iter.Seq2[presence.Event, error] {
 	return func(yield func(presence.Event, error) bool) {
 		names, err := newPseudonyms(ctx, tx)

@@ -1,5 +1,5 @@
-// Package archive imports and exports history as NDJSON: one event per line, the body as the gateway sent it with receivedAt
-// added. An import passes through package ingest, as webhooks do. It also exports events and intervals as Parquet.
+// Package archive imports and exports history as NDJSON: each line is an event, its body as the gateway sent it with receivedAt
+// added. It also exports events and intervals as Parquet.
 package archive
 
 import (
@@ -21,12 +21,12 @@ import (
 )
 
 const (
-	chunkEvents = 50_000  // enough that those of a contact lie together on disk
+	chunkEvents = 50_000  // enough to store events of a contact together on disk
 	maxLine     = 1 << 20 // bytes
 	packAfter   = 100_000 // events added
 
-	// maxAhead is how far in the future an event may be: the receiver's clock may have been ahead. An event of a later time
-	// would stand as the contact's last one until then.
+	// maxAhead is how far in the future an event may be, since the receiver's clock may have been ahead. A later event would
+	// remain the contact's last one until that time.
 	maxAhead = 5 * time.Minute
 )
 
@@ -36,14 +36,14 @@ type Imported struct {
 	Duplicates int64 // events that were stored before
 	Ignored    int64 // callbacks of types that are ignored
 	Invalid    int64 // lines that are no event
-	Erased     int64 // events of contacts that were erased since, or are blocked
+	Erased     int64 // events of contacts that were erased later, or are blocked
 }
 
-// Text returns r without the byte order mark that programs on Windows put before text. The error says that r is no text in
-// UTF-8, once instead of for each line.
+// Text returns r without the byte order mark that some Windows programs write. If r is not UTF-8, it returns one error instead
+// of one for each line.
 func Text(r io.Reader) (io.Reader, error) {
 	text := bufio.NewReader(r)
-	start, _ := text.Peek(3) // an error comes again when it is read
+	start, _ := text.Peek(3) // reading returns the error again
 	switch {
 	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
 		_, err := text.Discard(3)
@@ -123,8 +123,7 @@ func Import(
 	return count, nil
 }
 
-// Pack packs the partitions of events after an import that added many: rows that are not in the order of contacts and time
-// take more space than they need.
+// Pack packs the partitions of events after a large import: rows that are not ordered by contact and time take more space.
 func (i Imported) Pack(ctx context.Context, pool *pgxpool.Pool) error {
 	if i.Added < packAfter {
 		return nil
@@ -141,7 +140,7 @@ type decoder struct {
 	ahead   *presence.Event // read, but part of the next chunk
 }
 
-// chunk reads about chunkEvents events. Events with the same receivedAt stay in one chunk, since their order counts.
+// chunk reads about chunkEvents events. Events with the same receivedAt stay in one chunk, since their order matters.
 func (d *decoder) chunk() ([]presence.Event, error) {
 	events := make([]presence.Event, 0, chunkEvents+1)
 	if d.ahead != nil {
@@ -160,7 +159,6 @@ func (d *decoder) chunk() ([]presence.Event, error) {
 	}
 }
 
-// next returns the next event, or the error of reading.
 func (d *decoder) next() (presence.Event, error) {
 	for {
 		line, err := d.r.ReadSlice('\n')

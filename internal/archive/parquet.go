@@ -37,7 +37,7 @@ type parquetEvent struct {
 	EventID    string    `parquet:"event_id"`
 }
 
-// event_id of the view would take most of the time.
+// The view's event_id would take most of the time.
 const selectEvents = `
 SELECT i.name, c.phone, e.received_at, e.status, e.last_seen, e.extra::text, e.seq
 FROM events AS e
@@ -85,8 +85,8 @@ FROM analytics.intervals
 WHERE started_at >= $1 AND started_at < $2 AND ($3 = '' OR instance_id = $3)
 ORDER BY started_at, instance_id, phone, measure`
 
-// ExportParquet writes the selected events, and the intervals that start in the range, to a new or empty directory: of each
-// month (UTC) that has some, events_YYYY_MM.parquet and intervals_YYYY_MM.parquet, from one snapshot. It returns the number
+// ExportParquet writes the selected events, and the intervals that start in the range, to a new or empty directory:
+// events_YYYY_MM.parquet and intervals_YYYY_MM.parquet for each month (UTC) with rows, from one snapshot. It returns the number
 // of rows. progress, if not nil, is called with the number of rows written so far.
 func ExportParquet(
 	ctx context.Context, pool *pgxpool.Pool, dir string, what Selection, progress func(int64),
@@ -94,7 +94,7 @@ func ExportParquet(
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil { // the files have phone numbers
+	if err := os.MkdirAll(dir, 0o700); err != nil { // files have phones in them
 		return 0, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -177,7 +177,7 @@ func (what Selection) within(month time.Time) (in history.Range, some bool) {
 	return in, in.From.Before(in.To)
 }
 
-// writeParquet writes the rows of a query to a file, which appears when it is complete. No rows, no file.
+// writeParquet writes the rows of a query to a file, which appears when it is complete. Without rows there is no file.
 func writeParquet[T any](
 	query func(string) (pgx.Rows, error), sql string, scan pgx.RowToFunc[T], path string, count func(),
 ) (err error) {

@@ -13,10 +13,10 @@ import (
 // pseudonymPrefix marks pseudonyms, so that an import can refuse them.
 const pseudonymPrefix = "pseudonym:"
 
-// pseudonyms makes a pseudonym of each phone: a keyed hash, the same for the same phone.
+// pseudonyms computes the pseudonym of a phone, a keyed hash.
 type pseudonyms struct{ key []byte }
 
-// newPseudonyms derives a key from the secret one that blocked contacts are known by.
+// newPseudonyms derives its key from the key of erasures.
 func newPseudonyms(ctx context.Context, conn db.DBTX) (pseudonyms, error) {
 	key, err := db.New(conn).ErasureKey(ctx)
 	return pseudonyms{hmacOf(key, "\x00pseudonyms")}, err // no instance or phone has a NUL

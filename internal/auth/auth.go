@@ -1,6 +1,6 @@
-// Package auth decides who may do what: it authorizes each HTTP request, of gateways for package webhook and of readers for
-// package api, by tokens from the database and the environment and by the sessions of browsers. It keeps all of them in memory,
-// so that webhooks are authorized while the database is unavailable, and reads them again twice a second.
+// Package auth authorizes HTTP requests for packages webhook and api, by tokens from the database and the environment, and by
+// sessions of browsers. It keeps all of them in memory, so that webhooks are authorized while the database is unavailable, and
+// reads them again twice a second.
 package auth
 
 import (
@@ -21,8 +21,8 @@ import (
 
 const (
 	refreshInterval    = 500 * time.Millisecond
-	minRefreshInterval = 50 * time.Millisecond // at least, however many unknown tokens are sent
-	useInterval        = 30 * time.Second      // how often the last use of tokens is written at most
+	minRefreshInterval = 50 * time.Millisecond // even if many unknown tokens are sent
+	useInterval        = 30 * time.Second      // between writes of the last use of tokens
 )
 
 // Cookie is the name of the cookie that holds a browser's session.
@@ -33,13 +33,13 @@ type Config struct {
 	Pool          *pgxpool.Pool
 	WebhookTokens []string // from the environment; scope Webhook, all instances
 	APITokens     []string // from the environment; scopes Read and Live, all instances
-	// Open lets requests in without a token as long as there are none: for a service that only this machine reaches.
+	// Open authorizes requests without a token while there are no tokens, for a service that only this machine can reach.
 	Open bool
-	// File is where the webhook tokens are kept, as digests, for a start while the database is unavailable; "" is nowhere.
+	// File stores digests of the webhook tokens, for a start while the database is unavailable; "": no file.
 	File    string
 	Limits  Limits
 	Proxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Proto are trusted
-	Timeout time.Duration  // of reading the tokens, for which requests with unknown ones wait; zero: a second
+	Timeout time.Duration  // for reading the tokens, while requests with unknown ones wait; zero: a second
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -57,7 +57,7 @@ type Authenticator struct {
 	uses  sync.Map // of *use by the token's id
 
 	mu        sync.Mutex // held while reading the database
-	attempted time.Time  // when that was last begun; by the monotonic clock, as all times of reading
+	attempted time.Time  // when the last read started, by the monotonic clock
 
 	webhooks, requests, failures, signIns *limiter
 	proxies                               []netip.Prefix
@@ -67,11 +67,11 @@ type Authenticator struct {
 	inFile []byte
 }
 
-// known is what is known of tokens and sessions. It is never changed, only replaced.
+// known has all tokens and sessions. It is never changed, only replaced.
 type known struct {
 	tokens     map[digest]*Token
 	sessions   map[digest]session
-	hooks, api bool      // there are tokens of these kinds, if only expired or revoked ones
+	hooks, api bool      // there are tokens of these kinds, including expired and revoked ones
 	readAt     time.Time // when the database was last read; zero: never
 }
 
@@ -80,7 +80,7 @@ type session struct {
 	expires time.Time
 }
 
-// New returns an Authenticator that knows the tokens from the environment. Run makes it know the others.
+// New returns an Authenticator with the tokens from the environment. Run reads the others.
 func New(c Config) *Authenticator {
 	a := &Authenticator{
 		pool: c.Pool, open: c.Open, timeout: cmp.Or(c.Timeout, time.Second), log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
@@ -128,7 +128,7 @@ func (a *Authenticator) Run(ctx context.Context) {
 	for {
 		select {
 		case <-refresh.C:
-			_ = a.refresh(ctx, time.Now()) // while the database is unavailable, what is known stays
+			_ = a.refresh(ctx, time.Now()) // while the database is unavailable, nothing changes
 		case <-uses.C:
 			a.WriteUses(ctx)
 		case <-ctx.Done():
@@ -143,7 +143,7 @@ func (a *Authenticator) Run(ctx context.Context) {
 // Refresh reads tokens and sessions from the database.
 func (a *Authenticator) Refresh(ctx context.Context) error { return a.refresh(ctx, time.Now()) }
 
-// refresh reads tokens and sessions unless that was begun since a time. So of many that wait, one reads for all.
+// refresh reads tokens and sessions unless a read started after since. So many callers share one read.
 func (a *Authenticator) refresh(ctx context.Context, since time.Time) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

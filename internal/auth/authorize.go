@@ -59,8 +59,7 @@ func (a *Authenticator) identify(r *http.Request) (*Principal, error) {
 	return nil, unauthorized()
 }
 
-// find returns the holder of a token. One that is not known may be new, so the database is asked, unless the token cannot
-// have come from there.
+// find returns the holder of a token. If the token is unknown and maybeNew, it is read from the database.
 func (a *Authenticator) find(ctx context.Context, hash digest, maybeNew bool) (*Principal, error) {
 	return a.lookUp(ctx, maybeNew, func(k *known) *Principal {
 		// The map is keyed by digests, which the sender of a token cannot choose.
@@ -81,7 +80,7 @@ func (a *Authenticator) findSession(ctx context.Context, hash digest, maybeNew b
 	})
 }
 
-// lookUp looks for a principal in what is known, and if there is none, in the database.
+// lookUp looks for a principal in memory, then in the database.
 func (a *Authenticator) lookUp(ctx context.Context, maybeNew bool, in func(*known) *Principal) (*Principal, error) {
 	asked := time.Now()
 	for {
@@ -108,10 +107,11 @@ func forbidden(scope Scope) *problem.Problem {
 	return problem.New(http.StatusForbidden, "The token does not have the scope "+string(scope)+".")
 }
 
-// Protection is what protects a scope.
+// Protection says what protects a scope.
 type Protection int
 
-// A scope is protected by tokens; open, since only this machine can reach it; or closed, since there is no token for it.
+// A scope is protected by tokens; open, since only this machine can reach the service; or closed, since there is no token for
+// it.
 const (
 	ByToken Protection = iota
 	Open
@@ -136,7 +136,7 @@ func (a *Authenticator) Protection(scope Scope) Protection {
 
 type contextKey struct{}
 
-// Require passes only requests with a scope on to next, which gets their principal by FromContext.
+// Require passes requests with the scope to next, which gets their principal with FromContext.
 func (a *Authenticator) Require(scope Scope, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := a.Authorize(r, scope)

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// The webhook tokens are also kept in a file, so that a service that starts while the database is unavailable still knows its
-// gateways. It holds digests, of which no secret can be made again.
+// The webhook tokens are also stored in a file, so that a service that starts while the database is unavailable can authorize
+// gateways. The file has only digests.
 
 type fileToken struct {
 	ID        int32      `json:"id"`
@@ -75,5 +75,5 @@ func (a *Authenticator) writeFile(tokens []Token) {
 	if err != nil {
 		a.log.Warn("writing the file of webhook tokens", "file", a.file, "error", err)
 	}
-	a.inFile = content // also after an error, which is not logged twice a second
+	a.inFile = content // also after an error, so that it is not logged twice a second
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// Limits are the maximum rates of requests; 0 means no limit. A client that was idle may make ten seconds' worth at once.
+// Limits are the maximum rates of requests; 0 means no limit. A client that was idle may send ten seconds' worth at once.
 type Limits struct {
 	Webhooks float64 // a second, of each webhook token
 	API      float64 // a second, of each API token
@@ -39,7 +39,7 @@ func newLimiter(perSecond float64) *limiter {
 	return &limiter{limit: rate.Limit(perSecond), buckets: map[string]*rate.Limiter{}}
 }
 
-// take returns a problem if a client makes too many requests.
+// take returns a problem if a client sends too many requests.
 func (l *limiter) take(client string) error {
 	if l.limit == 0 {
 		return nil
@@ -65,7 +65,7 @@ func (l *limiter) take(client string) error {
 	return p
 }
 
-// forget removes the clients that have been idle for long; if there are none, all, so that memory is bound.
+// forget removes clients that have been idle for long or, if there are none, all clients, so that memory is limited.
 func (l *limiter) forget() {
 	for client, b := range l.buckets {
 		if b.Tokens() >= float64(b.Burst()) {
@@ -104,8 +104,8 @@ func (a *Authenticator) trusted(addr netip.Addr) bool {
 	return false
 }
 
-// Client returns the address that a request comes from. X-Forwarded-For counts only from trusted proxies, and of it only what
-// the last of them added: a client can send such a header itself.
+// Client returns the address of the client. X-Forwarded-For is used only from trusted proxies, and only the part that the last
+// of them added, since clients can send the header too.
 func (a *Authenticator) Client(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -129,8 +129,8 @@ func (a *Authenticator) Client(r *http.Request) string {
 	return host
 }
 
-// RequireFromOutside lets requests from this machine and from private networks through to next, and others with a token of
-// scope Read for all instances.
+// RequireFromOutside passes requests from this machine and from private networks to next, and others only with a token of scope
+// Read for all instances.
 func (a *Authenticator) RequireFromOutside(next http.Handler) http.Handler {
 	protected := a.Require(Read, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if FromContext(r.Context()).Instances() != nil {
@@ -142,7 +142,7 @@ func (a *Authenticator) RequireFromOutside(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client, err := netip.ParseAddr(a.Client(r))
 		client = client.Unmap()
-		// A proxy that is not trusted may ask for anybody.
+		// Behind a proxy that is not trusted, the client is unknown.
 		proxied := isForwarded(r) && r.RemoteAddr != "" && client.String() == directAddr(r)
 		if err == nil && !proxied && (client.IsLoopback() || client.IsPrivate()) {
 			next.ServeHTTP(w, r)
@@ -157,7 +157,7 @@ func directAddr(r *http.Request) string {
 	return addr.Addr().Unmap().String()
 }
 
-// Network returns what one client has: an address, or of IPv6 a network, in which each request may come from another address.
+// Network returns the address of a client or, for IPv6, its network, since each request may come from another address in it.
 func Network(client string) string {
 	addr, err := netip.ParseAddr(client)
 	if err != nil || addr.Unmap().Is4() {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Principal is the origin of a request: the holder of a token, or anybody where none is needed.
+// Principal is the holder of a request's token, or anybody if none is needed.
 type Principal struct {
 	a       *Authenticator
 	token   *Token // nil: anybody
 	session *digest
 }
 
-// Anybody says that no token is needed, so that the principal may be anybody on this machine. It may be called on nil.
+// Anybody reports whether the request needed no token. It may be called on nil.
 func (p *Principal) Anybody() bool { return p != nil && p.token == nil }
 
-// Key identifies a principal for limits: its token, or "" for all that need none.
+// Key identifies a principal for limits: its token, or "" if none is needed.
 func (p *Principal) Key() string {
 	if p.token == nil {
 		return ""
@@ -24,7 +24,7 @@ func (p *Principal) Key() string {
 	return string(p.token.digest[:])
 }
 
-// Name is the name of the token; "" where none is needed.
+// Name is the name of the token; "" if none is needed.
 func (p *Principal) Name() string {
 	if p.token == nil {
 		return ""
@@ -32,7 +32,7 @@ func (p *Principal) Name() string {
 	return p.token.Name
 }
 
-// Has says whether the principal has a scope. What deletes and administers always needs a token.
+// Has reports whether the principal has a scope. Erase and Admin always need a token.
 func (p *Principal) Has(scope Scope) bool {
 	if p.token == nil {
 		return scope != Erase && scope != Admin
@@ -48,14 +48,14 @@ func (p *Principal) Instances() []string {
 	return p.token.Instances
 }
 
-// MaySee says whether the principal may know of an instance. For one that it may not see, respond as if it did not exist.
+// MaySee reports whether the principal may see an instance. Otherwise, respond as if the instance did not exist.
 func (p *Principal) MaySee(instanceID string) bool {
 	bound := p.Instances()
 	return bound == nil || slices.Contains(bound, instanceID)
 }
 
-// Valid says whether the principal would be authorized again: its token is not revoked and has not expired, and its
-// session has not signed out. It reads memory only. Streams that stay open must ask at least once a second, or use Context.
+// Valid reports whether the principal would be authorized again: its token is not revoked or expired, and its session is not
+// signed out. It reads only memory. Streams must call it at least once a second, or use Context.
 func (p *Principal) Valid() bool {
 	k := p.a.known.Load()
 	if p.token == nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// Register adds the address at which browsers sign in and out: POST /session {"token": …} sets a cookie that stands for the
-// token, DELETE /session ends that session, GET /session tells whether there is one.
+// Register adds the address at which browsers sign in and out: POST /session {"token": …} sets a cookie, DELETE /session ends
+// the session, and GET /session says whether there is one.
 func (a *Authenticator) Register(mux *http.ServeMux) {
 	mux.HandleFunc("POST /session", a.signIn)
 	mux.HandleFunc("DELETE /session", a.signOut)
@@ -59,8 +59,8 @@ func (a *Authenticator) signOut(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// signOutSession ends a session. One that has ended already, or never was, is no error unless there are many from an address:
-// it costs the database nothing.
+// signOutSession ends a session. An unknown session is not an error, and costs the database nothing, but many from one address
+// are limited.
 func (a *Authenticator) signOutSession(r *http.Request, secret string) error {
 	_, err := a.findSession(r.Context(), digestOf(secret), wellFormed(secret))
 	if err == nil {
@@ -73,7 +73,7 @@ func (a *Authenticator) signOutSession(r *http.Request, secret string) error {
 	return err
 }
 
-// showSession tells a page who is signed in, or responds 401 where a token is needed and there is none.
+// showSession responds with the principal, or with 401 if a token is needed and there is none.
 func (a *Authenticator) showSession(w http.ResponseWriter, r *http.Request) {
 	p, err := a.identify(r)
 	if err != nil {
@@ -81,7 +81,7 @@ func (a *Authenticator) showSession(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out := struct {
-		Name      string   `json:"name"` // of the token; empty where none is needed
+		Name      string   `json:"name"` // of the token; empty if none is needed
 		Scopes    []Scope  `json:"scopes"`
 		Instances []string `json:"instances"` // null: all
 		SignedIn  bool     `json:"signedIn"`  // by a cookie, so that it can sign out
@@ -96,8 +96,8 @@ func (a *Authenticator) showSession(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out) // the client may be gone
 }
 
-// secure says whether the browser speaks https with us or with a proxy before us. A client that claims so itself only keeps
-// its own cookie from http.
+// secure reports whether the browser uses https, with us or with a proxy. A client that forges the header only affects its own
+// cookie.
 func (a *Authenticator) secure(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }

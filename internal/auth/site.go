@@ -10,15 +10,15 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// Where no token is needed, only this machine can reach the service. But so can every web page that a browser on this
-// machine shows: by a form or script of its own (CSRF), or under a host name of its own that resolves to 127.0.0.1 (DNS
-// rebinding). Browsers tell where a request comes from; programs do not send these headers.
+// If no token is needed, only this machine can reach the service. But so can every web page in a browser on this machine: by a
+// form or script (CSRF), or under a host name that resolves to 127.0.0.1 (DNS rebinding). Browsers send headers with the origin
+// of a request; programs do not.
 
-// zapiOrigin is what Z-API's requests carry, also through a tunnel with a host name of its own.
+// zapiOrigin is the Origin of Z-API's requests, also through a tunnel.
 const zapiOrigin = "https://api.z-api.io"
 
-// checkSameSite refuses a request that another site's page made a browser send, or a proxy on this machine, which may name this
-// machine as the host: that of nginx does.
+// checkSameSite rejects requests of other sites' pages, and requests through a proxy on this machine, whose Host may be a
+// loopback address, as nginx sends it.
 func checkSameSite(r *http.Request) error {
 	if !isLoopback(r.Host) || isForwarded(r) {
 		return problem.New(http.StatusForbidden, "Without a token, the API is for this machine only: use http://127.0.0.1, or create a token.")
@@ -34,8 +34,8 @@ func checkSameSite(r *http.Request) error {
 	return nil
 }
 
-// checkSender refuses a callback that a web page made a browser send. Its media type has to be JSON, for which a browser
-// asks first whether it may.
+// checkSender rejects callbacks from web pages. The media type must be JSON, which browsers send to other sites only after a
+// preflight request.
 func checkSender(r *http.Request) error {
 	if origin := r.Header.Get("Origin"); origin != "" && origin != zapiOrigin && !(isLoopback(r.Host) && isOwn(origin, r.Host)) {
 		return foreign()
@@ -51,7 +51,8 @@ func foreign() error {
 	return problem.New(http.StatusForbidden, "The request comes from a page of another site. Create a token to allow that.")
 }
 
-// isForwarded says whether a proxy passed the request on. An empty header says so too: the proxy's own may be the second one.
+// isForwarded reports whether the request came through a proxy. An empty header counts too: the proxy's own may be a second
+// one.
 func isForwarded(r *http.Request) bool {
 	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
 		if len(r.Header[name]) > 0 {
@@ -66,7 +67,7 @@ func isOwn(origin, host string) bool {
 	return err == nil && strings.EqualFold(u.Host, host)
 }
 
-// isLoopback says whether a host, with or without a port, is this machine by an address or a name that no other can have.
+// isLoopback reports whether a host, with or without a port, is a loopback address or localhost.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -18,8 +18,7 @@ import (
 
 const maxName = 128 // bytes of the name of a token
 
-// Create stores a new token and returns its secret, which nothing can show again. Of t it uses Name, Scopes, Instances and
-// ExpiresAt.
+// Create stores a new token and returns its secret, which is not stored. It uses Name, Scopes, Instances and ExpiresAt of t.
 func Create(ctx context.Context, conn db.DBTX, t Token) (secret string, err error) {
 	if err := checkScopes(t.Scopes); err != nil {
 		return "", err
@@ -56,7 +55,7 @@ func checkName(what, s string) error {
 	return nil
 }
 
-// List returns all tokens, also those that are no longer active.
+// List returns all tokens, including inactive ones.
 func List(ctx context.Context, conn db.DBTX) ([]Token, error) {
 	rows, err := db.New(conn).ListTokens(ctx)
 	list := make([]Token, len(rows))
@@ -112,8 +111,8 @@ func Revoke(ctx context.Context, conn db.DBTX, name string) error {
 
 const (
 	sessionLength = 30 * 24 * time.Hour
-	maxSessions   = 100 // of a token; the oldest give way
-	signInRate    = 1   // a second, for a token: each writes to the database
+	maxSessions   = 100 // of a token; the oldest are deleted
+	signInRate    = 1   // per second and token: each writes to the database
 )
 
 // SignIn starts a browser session for a token that may read or follow the live feed, and returns the session's secret.
@@ -145,7 +144,7 @@ func (a *Authenticator) SignIn(ctx context.Context, token string) (session strin
 	return session, expires, nil
 }
 
-// SignOut ends a session, and with it the streams that it has open.
+// SignOut ends a session and its open streams.
 func (a *Authenticator) SignOut(ctx context.Context, session string) error {
 	hash := digestOf(session)
 	err := db.New(a.pool).DeleteSession(ctx, hash[:])

@@ -14,8 +14,8 @@ import (
 // Scope is what a token permits.
 type Scope string
 
-// The scopes. Admin includes Read, Live and Erase. Webhook stands alone: its tokens are written into URLs and the
-// settings of gateways, and must open nothing else.
+// The scopes. Admin includes Read, Live and Erase. Webhook cannot be combined: its tokens are in URLs and in settings of
+// gateways, and must permit nothing else.
 const (
 	Read    Scope = "read"    // reading the history
 	Live    Scope = "live"    // the live feed
@@ -34,10 +34,10 @@ const (
 	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// Pattern is the regular expression that secret scanners can look for.
+// Pattern is a regular expression for secret scanners.
 const Pattern = `plog_[aelrsw]_[0-9A-Za-z]{36}`
 
-// letter is that of the most powerful scope.
+// letter returns the letter of the most powerful scope.
 func letter(scopes []Scope) string {
 	for _, s := range []Scope{Admin, Erase, Read, Live} {
 		if slices.Contains(scopes, s) {
@@ -47,8 +47,8 @@ func letter(scopes []Scope) string {
 	return "w"
 }
 
-// newSecret makes a secret: plog_, a letter for its kind (s for a session), _, 30 random base62 characters and 6 of the
-// CRC-32 of all that, by which a scanner tells a real token from an accident.
+// newSecret returns plog_, a letter for its kind (s for a session), _, 30 random base62 characters and 6 of a CRC-32 of all of
+// these, so that scanners can recognize real tokens.
 func newSecret(letter string) string {
 	var b strings.Builder
 	b.WriteString(prefix + letter + "_")
@@ -72,7 +72,7 @@ func checksum(s string) string {
 	return string(digits[:])
 }
 
-// wellFormed says whether newSecret can have made a secret.
+// wellFormed reports whether newSecret can have returned a secret.
 func wellFormed(secret string) bool {
 	const length = len(prefix) + len("r_") + randomDigits + checkDigits
 	if len(secret) != length || !strings.HasPrefix(secret, prefix) {
@@ -117,12 +117,12 @@ type Token struct {
 	digest digest
 }
 
-// permits says whether the token's scopes include one.
+// permits reports whether the token has a scope.
 func (t *Token) permits(scope Scope) bool {
 	return slices.Contains(t.Scopes, scope) || scope != Webhook && slices.Contains(t.Scopes, Admin)
 }
 
-// Active says whether the token is neither revoked nor expired.
+// Active reports whether the token is neither revoked nor expired.
 func (t *Token) Active(now time.Time) bool {
 	return t.RevokedAt == nil && (t.ExpiresAt == nil || now.Before(*t.ExpiresAt))
 }

@@ -24,7 +24,7 @@ func (a *Authenticator) used(p *Principal, r *http.Request) {
 		v, _ = a.uses.LoadOrStore(p.token.ID, &use{})
 	}
 	u, now := v.(*use), a.now()
-	if now.UnixMicro()-u.at.Load() < time.Second.Microseconds() { // not for each of thousands of requests
+	if now.UnixMicro()-u.at.Load() < time.Second.Microseconds() { // not on each of thousands of requests
 		return
 	}
 	from := a.Client(r)

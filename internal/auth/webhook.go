@@ -7,9 +7,9 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// AuthorizeWebhook returns who sends a callback. It looks for a token everywhere that a gateway can be made to put one:
-// the headers z-api-token and Client-Token, ?token= and the path. Z-API always sends a z-api-token, though perhaps not
-// ours, so one right token is enough. The error is a *problem.Problem to respond with; there may be a Principal all the same, whose error it is.
+// AuthorizeWebhook returns the sender of a callback. It looks for a token in the headers z-api-token and Client-Token, in
+// ?token= and in the path. One valid token is enough, since Z-API always sends its own z-api-token. The error is a
+// *problem.Problem to respond with; it may come with a Principal.
 func (a *Authenticator) AuthorizeWebhook(r *http.Request) (*Principal, error) {
 	k := a.known.Load()
 	if a.open && !k.hooks {
@@ -35,7 +35,7 @@ func (a *Authenticator) AuthorizeWebhook(r *http.Request) (*Principal, error) {
 			return p, nil
 		default:
 			if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusServiceUnavailable {
-				failed = err // it may be right
+				failed = err // it may be valid
 			}
 		}
 	}

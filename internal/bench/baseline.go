@@ -32,8 +32,7 @@ CREATE INDEX IF NOT EXISTS naive_events_at ON naive_events (instance, phone, rec
 
 const naiveInsert = `INSERT INTO naive_events (instance, phone, status, last_seen, received_at, extra) VALUES ($1, $2, $3, $4, $5, $6)`
 
-// ServeBaseline serves a baseline on listen until ctx ends. The token is the webhook token. Only the naive one uses
-// the database.
+// ServeBaseline serves a baseline on listen until ctx ends. token is the webhook token. Only Naive uses the database.
 func ServeBaseline(ctx context.Context, kind Kind, listen, database, token string) error {
 	store := func(context.Context, *presence.Event) error { return nil }
 	switch kind {
@@ -66,7 +65,7 @@ func ServeBaseline(ctx context.Context, kind Kind, listen, database, token strin
 	return nil
 }
 
-// baseline does what every receiver must do: authorize, read, decode, store in some way, respond.
+// baseline does what every receiver must do: authorize, read, decode, store, respond.
 func baseline(token string, store func(context.Context, *presence.Event) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := presence.Now()

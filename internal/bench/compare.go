@@ -20,7 +20,7 @@ const (
 	DecodeOnly Kind = "decode-only" // responds without storing: the limit of net/http and the decoder
 	Naive      Kind = "naive"       // one INSERT for each request, through a pool
 	Service    Kind = "presencelog"
-	Cold       Kind = "presencelog-cold"       // the same right after a restart: it has to look contacts up
+	Cold       Kind = "presencelog-cold"       // the same right after a restart, with an empty contact id cache
 	New        Kind = "presencelog-new"        // the same with a new contact in each request
 	Filled     Kind = "presencelog-filled"     // the same on a table that holds earlier events, with no refresh of intervals
 	Refreshing Kind = "presencelog-refreshing" // the same as that, with the refresh
@@ -28,29 +28,29 @@ const (
 
 const (
 	warmUp   = time.Second            // before each run
-	settling = 500 * time.Millisecond // after a run that is longer: what PostgreSQL still does is not for the next one
-	token    = "bench-token"          // checking it is part of the work
+	settling = 500 * time.Millisecond // after longer runs, so that PostgreSQL finishes its work before the next one
+	token    = "bench-token"          // receivers check it
 
 	drainTimeout = 30 * time.Second // for acknowledged events to reach the database
 )
 
-// Comparison measures servers on one machine with one PostgreSQL, one run after another, in turn.
+// Comparison measures servers in turn, on one machine with one PostgreSQL.
 type Comparison struct {
 	Connections []int
 	Duration    time.Duration // of each run
 	Runs        int           // of each server with each number of connections
 	Prefill     int64         // events in the tables of Filled and Refreshing; 0 leaves them out
 	Bodies      [][]byte
-	Database    string // connection string of a PostgreSQL on which databases may be made
+	Database    string // connection string of a PostgreSQL where databases can be created
 
-	// Command returns the command of a server: one with ServeBaseline, or the service. It must listen there, require the
-	// token, use that database and end when it is interrupted.
+	// Command returns the command of a server: one with ServeBaseline, or the service. It must listen on listen, require the
+	// token, use the database and end on an interrupt.
 	Command func(kind Kind, listen, database, token string) *exec.Cmd
 
 	Progress func(string)
 }
 
-// base returns the kind that a kind is compared with, besides the baselines; "" for none.
+// base returns the kind that k is also compared with; "" for none.
 func (k Kind) base() Kind {
 	switch k {
 	case Cold, New, Filled:
@@ -75,8 +75,8 @@ type contender struct {
 // serverRun is one run of one server.
 type serverRun struct {
 	Result
-	walBytes   int64 // written by PostgreSQL meanwhile
-	peakMemory int64 // bytes resident in the server since its start; 0 if that is not known
+	walBytes   int64 // written by PostgreSQL during the run
+	peakMemory int64 // of the server since its start, in bytes; 0 if unknown
 }
 
 // Compare runs the comparison. It drops all databases that it creates.
@@ -105,8 +105,8 @@ func (c Comparison) Compare(ctx context.Context) (report Report, err error) {
 	if err := server.checkpoint(ctx); err != nil {
 		return report, err
 	}
-	// After a checkpoint, the first change of each page writes a full page image to the WAL. That is over once all contacts
-	// have events.
+	// After a checkpoint, the first change of each page writes a full page image to the WAL. This ends when all contacts have
+	// events.
 	for _, contender := range contenders {
 		if err := contender.sendAll(ctx); err != nil {
 			return report, err
@@ -135,7 +135,7 @@ func (c Comparison) Compare(ctx context.Context) (report Report, err error) {
 	return c.report(ctx, server, contenders)
 }
 
-// newContender starts a server and sends it an event of each contact.
+// newContender starts a server and sends it an event for each contact.
 func (c Comparison) newContender(ctx context.Context, server *server, kind Kind) (n *contender, err error) {
 	c.Progress(fmt.Sprintf("starting %s", kind))
 	n = &contender{kind: kind}
@@ -158,7 +158,7 @@ func (c Comparison) newContender(ctx context.Context, server *server, kind Kind)
 	return n, nil
 }
 
-// start starts the contender's server, and stops the one that it has.
+// start stops the contender's current server and starts a new one.
 func (c Comparison) start(ctx context.Context, n *contender) error {
 	n.stop()
 	var result Result
@@ -212,7 +212,7 @@ func (n *contender) measure(ctx context.Context, server *server, connections int
 	return presence.Sleep(ctx, min(settling, duration))
 }
 
-// withoutRefresh keeps the service from refreshing intervals during a run: it holds the row that a refresh locks.
+// withoutRefresh prevents refreshes of intervals during a run by holding the row that they lock.
 func (n *contender) withoutRefresh(ctx context.Context, run func() error) error {
 	db, err := pgx.Connect(ctx, n.conn)
 	if err != nil {
@@ -232,7 +232,7 @@ func (n *contender) count(r Result) {
 	n.failed += r.Failed()
 }
 
-// stored counts the events of requests in the server's database. It waits for those that are still in a spool.
+// stored counts the events in the server's database. It waits until the spool is drained.
 func (n *contender) stored(ctx context.Context) (int64, error) {
 	db, err := pgx.Connect(ctx, n.conn)
 	if err != nil {

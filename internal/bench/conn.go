@@ -12,21 +12,20 @@ import (
 	"time"
 )
 
-// conn is a kept-alive HTTP/1.1 connection with one request under way at a time. It is no net/http client, because that
-// uses more CPU than the receiver it measures, on the same machine.
+// conn is a kept-alive HTTP/1.1 connection with one request under way at a time. It does not use net/http's client, which takes
+// more CPU than the receiver on the same machine.
 type conn struct {
 	net.Conn
 	buf []byte // the part of the response read so far
 }
 
-// response is the relevant part of a response.
 type response struct {
 	status int
-	id     bool // the body has an id, as the response for a stored event has
+	id     bool // the body has an id: the event is stored
 	close  bool // it was the connection's last
 }
 
-// dial connects to the host of a URL. Everything on the connection fails after the deadline or the end of ctx.
+// dial connects to the host of a URL. All operations fail after the deadline or the end of ctx.
 func dial(ctx context.Context, target *url.URL, deadline time.Time) (*conn, error) {
 	port := target.Port()
 	if port == "" {
@@ -45,7 +44,7 @@ func dial(ctx context.Context, target *url.URL, deadline time.Time) (*conn, erro
 	if err != nil {
 		return nil, err
 	}
-	// One deadline for all requests: one for each would cost more than reading its response.
+	// Set one deadline for all requests: one for each would cost more than reading the response.
 	if err := c.SetDeadline(deadline); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -111,7 +110,7 @@ func parse(b []byte) (a response, size int, err error) {
 	return a, size, nil
 }
 
-// header returns the value of a header line of that name, which is in lower case.
+// header returns the value of a header line with the given lower-case name.
 func header(line []byte, name string) (value []byte, is bool) {
 	if len(line) <= len(name) || line[len(name)] != ':' || line[0]|0x20 != name[0] || !bytes.EqualFold(line[:len(name)], []byte(name)) {
 		return nil, false

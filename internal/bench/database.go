@@ -14,14 +14,14 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres"
 )
 
-const dropTimeout = 2 * time.Minute // for all databases, each of which makes PostgreSQL write all pages
+const dropTimeout = 2 * time.Minute // for all databases; each drop makes PostgreSQL write all pages
 
 // server is the PostgreSQL on which each server under test gets its own database.
 type server struct {
 	conn string // connection string
 	pool *pgxpool.Pool
 
-	inspect *pgx.Conn // where pg_walinspect is; nil if it is not
+	inspect *pgx.Conn // to the database with pg_walinspect; nil if there is none
 	made    []string
 }
 
@@ -59,8 +59,7 @@ func (s *server) close() error {
 	return errors.Join(errs...)
 }
 
-// checkpoint makes PostgreSQL write all pages, so that it does not do so during a run. Without the permission it does
-// nothing.
+// checkpoint makes PostgreSQL write all pages before a run. Without the permission it does nothing.
 func (s *server) checkpoint(ctx context.Context) error {
 	_, err := s.pool.Exec(ctx, "CHECKPOINT")
 	if postgres.ErrorCode(err) == pgerrcode.InsufficientPrivilege {
@@ -75,8 +74,8 @@ func (s *server) walPosition(ctx context.Context) (lsn string, err error) {
 	return lsn, err
 }
 
-// walSince returns the bytes of WAL since a position, without the images of whole pages that follow a checkpoint, if inspectWAL
-// could make them known and all of it is still there.
+// walSince returns the bytes of WAL since a position. It excludes full page images if inspectWAL succeeded and the WAL still
+// exists.
 func (s *server) walSince(ctx context.Context, from string) (bytes int64, err error) {
 	to, err := s.walPosition(ctx)
 	if err != nil {
@@ -89,14 +88,14 @@ func (s *server) walSince(ctx context.Context, from string) (bytes int64, err er
 	var images int64
 	err = s.inspect.QueryRow(ctx,
 		"SELECT coalesce(sum(fpi_size), 0)::bigint FROM pg_get_wal_stats($1::text::pg_lsn, $2::text::pg_lsn)", from, to).Scan(&images)
-	if postgres.ErrorCode(err) == pgerrcode.UndefinedFile { // a checkpoint has removed it meanwhile
+	if postgres.ErrorCode(err) == pgerrcode.UndefinedFile { // a checkpoint has removed it
 		return bytes, nil
 	}
 	return bytes - images, err
 }
 
-// inspectWAL lets walSince tell page images from records, where PostgreSQL (15 and newer) has the extension for it and the
-// role may use it.
+// inspectWAL lets walSince exclude full page images. It needs an extension of PostgreSQL 15 and later, and a role that may use
+// it.
 func (s *server) inspectWAL(ctx context.Context) error {
 	conn, err := s.create(ctx, "wal")
 	if err != nil {
@@ -114,8 +113,8 @@ func (s *server) inspectWAL(ctx context.Context) error {
 	return err
 }
 
-// prefill stores n events in the database of a service that has the contacts: spread over the current month up to now and
-// in the order of time, so that table and index look as after a month of service, and all in the partition of new events.
+// prefill stores n events of the service's contacts. They are spread over the current month up to now, in order of time: so
+// table and index look like after a month of service, and all events are in the partition of new events.
 func prefill(ctx context.Context, conn string, n int64, progress func(string)) error {
 	db, err := pgx.Connect(ctx, conn)
 	if err != nil {

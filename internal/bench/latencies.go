@@ -19,7 +19,7 @@ func (l *latencies) record(d time.Duration) {
 	l.mu.Unlock()
 }
 
-// quantile returns the lowest latency that this share of all does not exceed, in milliseconds; 0 if there are none.
+// quantile returns a quantile in milliseconds; 0 if there are no latencies.
 func (l *latencies) quantile(share float64) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

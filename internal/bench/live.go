@@ -21,29 +21,29 @@ const (
 	probeInterval = 10 * time.Millisecond // between two events of all senders
 	probeTimeout  = 10 * time.Second      // for a change to reach its reader
 
-	minTyping, maxTyping = 5 * time.Second, 15 * time.Second // of the contacts that are waited for
+	minTyping, maxTyping = 5 * time.Second, 15 * time.Second // of contacts with a wait
 )
 
-// Live measures what clients of the live feed cost the ingest, and how soon a change reaches them. Load goes to two services
-// in turn, of which one has the clients.
+// Live measures the cost of live feed clients for the ingest, and the delay of changes. It sends load to two services in turn:
+// one with clients, one without.
 type Live struct {
-	Processes   int // of each service; all load goes to the first, the clients are spread over all
-	Readers     int // of the feed; each follows a contact of the load, and another whose changes are timed
-	Waits       int // until a contact that types is idle, one after another
+	Processes   int // of each service; the first gets all load, clients are spread over all
+	Readers     int // of the feed; each follows a contact of the load and a probe
+	Waits       int // concurrent waits until a contact is idle
 	Connections int // of the load
 	Duration    time.Duration
 	Runs        int
 	Bodies      [][]byte
-	Database    string // connection string of a PostgreSQL on which databases may be made
+	Database    string // connection string of a PostgreSQL where databases can be created
 
-	// Command returns the command of a process of the service. It must listen there, require the token for webhooks and none
-	// for the API, use that database and end when it is interrupted.
+	// Command returns the command of a process of the service. It must listen on listen, require the token for webhooks and
+	// none for the API, use the database and end on an interrupt.
 	Command func(n int, listen, database, token string) *exec.Cmd
 
 	Progress func(string)
 }
 
-// LiveResult is what Live measures: medians of the runs, or the most of all runs.
+// LiveResult has medians or maxima of the runs.
 type LiveResult struct {
 	Processes int
 	Alone     float64 // events/s without clients
@@ -51,16 +51,15 @@ type LiveResult struct {
 	Ratio     float64 // within a round
 	Messages  float64 // a second
 
-	P50Ms      float64 // from before an event is sent until a reader has the change, by readers of the process that gets the events
+	P50Ms      float64 // from sending an event until a reader of the same process has the change
 	P99Ms      float64
-	OtherP99Ms float64 // by readers of other processes; 0 if there is none
+	OtherP99Ms float64 // until a reader of another process has it; 0 if there is none
 
-	AloneMemory int64 // bytes, the most of a process
+	AloneMemory int64 // bytes, maximum of all processes
 	PeakMemory  int64
 	Dropped     int64 // readers whose stream ended, and changes that did not arrive in time
 }
 
-// liveRun is one run.
 type liveRun struct {
 	Result
 	messages, dropped int64
@@ -126,7 +125,6 @@ func (l Live) Run(ctx context.Context) (result LiveResult, err error) {
 	return result, nil
 }
 
-// contact is whom an event is about.
 type contact struct{ instance, phone string }
 
 // contactsOf returns the contacts of bodies, each once.
@@ -152,7 +150,7 @@ type liveService struct {
 	addresses []string
 	load      Load
 	probes    []probe
-	client    *http.Client // for what is not load
+	client    *http.Client // for requests other than the load
 }
 
 func (l Live) start(ctx context.Context, server *server, number int) (*liveService, error) {

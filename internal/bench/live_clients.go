@@ -26,10 +26,10 @@ type liveClients struct {
 	messages, dropped atomic.Int64
 }
 
-// probe is a contact whose changes are timed, with one reader.
+// probe is a contact with one reader, whose changes are timed.
 type probe struct {
 	arrived chan time.Time // of a change
-	here    bool           // it is in the chat
+	here    bool           // whether it is in the chat
 }
 
 func probePhone(i int) string { return "probe-" + strconv.Itoa(i) }
@@ -62,8 +62,7 @@ func (c *liveClients) read(ctx context.Context, s *liveService, i int, opened ch
 	}
 }
 
-// wait does what a bot does before it replies, again and again until ctx is done: a contact begins to type, and stops after
-// some seconds.
+// wait repeats what a bot does before it replies, until ctx is done. Each time, the contact types for some seconds.
 func (c *liveClients) wait(ctx context.Context, s *liveService, i int) error {
 	phone := "wait-" + strconv.Itoa(i)
 	path := "/v1/instances/" + probeInstance + "/contacts/" + phone + "/wait?until=idle&settle=1500ms&timeout=30s"
@@ -90,7 +89,7 @@ func (c *liveClients) wait(ctx context.Context, s *liveService, i int) error {
 	return nil
 }
 
-// probe changes the status of every step-th contact that readers time, one after another.
+// probe changes the status of every step-th probe, one after another.
 func (c *liveClients) probe(ctx context.Context, s *liveService, r *liveRun, first, step int) error {
 	tick := time.NewTicker(probeInterval * time.Duration(step))
 	defer tick.Stop()
@@ -110,7 +109,7 @@ func (c *liveClients) probe(ctx context.Context, s *liveService, r *liveRun, fir
 			status = presence.Available
 		}
 		select {
-		case <-p.arrived: // too late for the last time
+		case <-p.arrived: // of the last time, too late
 		default:
 		}
 		began := time.Now()

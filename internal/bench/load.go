@@ -1,6 +1,5 @@
 // Package bench sends load to a receiver and measures the responses, for the command presencebench. Load sends to one server;
-// Comparison compares the service with simple servers, which put its figures into proportion; Scale measures queries as history
-// grows.
+// Comparison compares the service with simple servers; Live measures the live feed; Scale measures queries as history grows.
 package bench
 
 import (
@@ -17,14 +16,14 @@ import (
 )
 
 const (
-	lastResponses = 30 * time.Second      // after the end, for responses
+	lastResponses = 30 * time.Second      // for the last responses
 	redialPause   = 20 * time.Millisecond // after a connection could not be made
 )
 
 // Load is a load to send to a receiver.
 type Load struct {
 	URL         string
-	Token       string // shown as z-api-token; "" leaves it out
+	Token       string // sent as z-api-token; "" omits it
 	Connections int
 	Duration    time.Duration
 
@@ -36,7 +35,7 @@ type Load struct {
 	Requests int64
 
 	Bodies      [][]byte // sent in turn; see Bodies
-	NewContacts bool     // sends events of a new contact each instead
+	NewContacts bool     // sends each event with a new contact instead
 
 	// Progress, if not nil, is called each minute with the number of requests that were begun.
 	Progress func(requests int64)
@@ -117,9 +116,8 @@ type run struct {
 	errors map[string]int64
 }
 
-// take returns the number of the next request and the time at which it is due, and waits for it. With a rate, that time does
-// not depend on earlier responses: if a server is slow for a while, all requests due meanwhile are late, and their latency
-// counts from the time at which they were due.
+// take waits until the next request is due, and returns its number and that time. With a rate, the time does not depend on
+// earlier responses: if a server is slow, later requests are late, and their latency starts when they were due.
 func (r *run) take(ctx context.Context) (number int64, due time.Time, ok bool) {
 	number = r.next.Add(1) - 1
 	if r.Requests > 0 && number >= r.Requests || ctx.Err() != nil {
@@ -148,7 +146,7 @@ func (r *run) fail(why string) {
 type worker struct {
 	*run
 	request *request
-	conn    *conn // nil if it is to be made
+	conn    *conn // nil: not connected
 	unhook  func() bool
 	body    []byte // for NewContacts
 
@@ -162,7 +160,7 @@ func (w *worker) work(ctx context.Context) {
 			return
 		}
 		if w.Rate > 0 && time.Now().After(w.end) {
-			// It was due and no connection was free: it has waited at least this long.
+			// It was due, but no connection was free: it has waited at least this long.
 			w.unsent++
 			w.latency.record(w.end.Sub(due))
 			continue

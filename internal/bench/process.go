@@ -19,7 +19,7 @@ const (
 	stopTimeout  = 20 * time.Second
 )
 
-// process is a server under test, in a separate process, so that its memory and CPU time are not those of the bench.
+// process is a server under test. It is a separate process, so that its memory and CPU time can be measured.
 type process struct {
 	cmd    *exec.Cmd
 	log    bytes.Buffer  // read it only after exited is closed
@@ -27,8 +27,8 @@ type process struct {
 	err    error
 }
 
-// startProcess starts the server of a command on an unused address, and returns when it has acknowledged a request: the process
-// and the load that goes to it. After an error the process may have to be stopped all the same.
+// startProcess starts a server on an unused address and waits until it has acknowledged a request. It returns the process and a
+// load for it. After an error, stop the process if it is not nil.
 func startProcess(ctx context.Context, command func(listen string) *exec.Cmd, bodies [][]byte) (*process, Load, Result, error) {
 	listen, err := freeAddress()
 	if err != nil {

@@ -27,18 +27,18 @@ type Case struct {
 	PerSecond   float64 `json:"acknowledgedPerSecond"`
 	OfDecode    float64 `json:"ofDecodeOnly"` // events/s as a multiple of the decode-only handler's
 	OfNaive     float64 `json:"ofNaive"`
-	OfBase      float64 `json:"ofBase"` // of what the kind's base has; see Kind.base
+	OfBase      float64 `json:"ofBase"` // events/s as a multiple of the base's; see Kind.base
 	P99Ms       float64 `json:"p99Ms"`
 	P99OfNaive  float64 `json:"p99OfNaive"`
 	WALPerEvent float64 `json:"walBytesPerEvent"`
-	PeakMemory  int64   `json:"peakMemory"` // bytes, the most of all runs so far
+	PeakMemory  int64   `json:"peakMemory"` // bytes, maximum of all runs so far
 }
 
-// Counts compares, for a server with a database, the events acknowledged in warm-ups and runs with those found at the end.
+// Counts compares the events acknowledged in warm-ups and runs with those found in the database at the end.
 type Counts struct {
 	Server       Kind  `json:"server"`
 	Acknowledged int64 `json:"acknowledged"`
-	Failed       int64 `json:"failed"` // of which events may be found all the same
+	Failed       int64 `json:"failed"` // their events may be found too
 	Found        int64 `json:"found"`
 }
 
@@ -82,7 +82,7 @@ func (c Comparison) report(ctx context.Context, server *server, contenders []*co
 	return report, nil
 }
 
-// ratio is the median of the ratios of runs to those of the same round.
+// ratio is the median of the ratios of runs of the same round.
 func ratio(runs, beside []serverRun, of func(serverRun) float64) float64 {
 	ratios := make([]float64, len(runs))
 	for i := range runs {
@@ -93,7 +93,7 @@ func ratio(runs, beside []serverRun, of func(serverRun) float64) float64 {
 	return median(ratios, func(x float64) float64 { return x })
 }
 
-// WriteReport writes a comparison as a table, and what became of the acknowledged events.
+// WriteReport writes a comparison as a table, and the counts of acknowledged events.
 func WriteReport(w io.Writer, r Report) {
 	fmt.Fprintf(w, "%d CPUs shared by load, service and PostgreSQL %s; %s; runs of %g s in turn, medians\n\n",
 		r.CPUs, r.PostgreSQL, r.Go, r.Seconds)

@@ -18,8 +18,8 @@ import (
 // eventsPerContact is the mean number of bodies of a contact, before they repeat.
 const eventsPerContact = 2
 
-// Bodies generates the bodies that gateways POST on a day with this many contacts, some of them rarely and some often in the
-// chat. The contacts belong to several instances and are always the same.
+// Bodies generates the bodies of a day of events of this many contacts, some of them more active than others. The contacts
+// belong to several instances and are always the same.
 func Bodies(contacts int) ([][]byte, error) {
 	traffic := simulate.Config{Seed: 1, Contacts: contacts, Instances: simulate.InstanceIDs(1, 4)}
 	day := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
@@ -43,10 +43,10 @@ func newContactBody(b []byte) []byte {
 	})
 }
 
-// request is the request of one connection as bytes. Only its end changes, so that sending is cheap.
+// request is the request of one connection as bytes. Only its end changes, so that sending needs little CPU.
 type request struct {
 	bytes []byte
-	fixed int // the length of what stays
+	fixed int // length of the part that does not change
 }
 
 // newRequest returns the request with the headers that Z-API sends.

@@ -14,14 +14,14 @@ import (
 // Result is the result of a load.
 type Result struct {
 	Connections  int              `json:"connections"`
-	Rate         float64          `json:"rate"` // offered, requests per second; 0 if every connection went as fast as it could
+	Rate         float64          `json:"rate"` // target, requests per second; 0: as fast as possible
 	Seconds      float64          `json:"seconds"`
 	Requests     int64            `json:"requests"`     // sent
 	Acknowledged int64            `json:"acknowledged"` // responses of 200 with an id
 	PerSecond    float64          `json:"acknowledgedPerSecond"`
-	Errors       map[string]int64 `json:"errors"`  // the others, by status or by what else went wrong
-	Unsent       int64            `json:"unsent"`  // due at the rate but not sent by the end: all connections were busy
-	Latency      Latency          `json:"latency"` // of the acknowledged, and of the unsent the time they had waited
+	Errors       map[string]int64 `json:"errors"`  // the others, by status or error
+	Unsent       int64            `json:"unsent"`  // due but not sent by the end, because all connections were busy
+	Latency      Latency          `json:"latency"` // of acknowledged requests; of unsent ones the time that they waited
 }
 
 // Latency is quantiles in milliseconds.

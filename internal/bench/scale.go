@@ -25,8 +25,8 @@ import (
 
 // Scale measures the queries of the read API as history grows.
 type Scale struct {
-	Database string  // connection string of a PostgreSQL to make databases on
-	Dir      string  // where a copy of the events may lie meanwhile
+	Database string  // connection string of a PostgreSQL where databases can be created
+	Dir      string  // for a temporary copy of the events
 	Events   []int64 // sizes of history
 	Contacts int     // of one instance
 	Days     int     // over which the events are spread
@@ -34,8 +34,8 @@ type Scale struct {
 }
 
 const (
-	replicas       = 20  // of each generated contact, shifted in time: generating all would take longer than all else
-	panelContacts  = 500 // who are the same at all sizes, so that their timelines can be compared
+	replicas       = 20  // of each generated contact, shifted in time: generating all contacts would take too long
+	panelContacts  = 500 // the same at all sizes, so that their timelines can be compared
 	panelPerDay    = 2.2 // events of each
 	repetitions    = 5
 	rawRepetitions = 3
@@ -75,7 +75,7 @@ func (c Scale) Run(ctx context.Context) (figures []Figure, err error) {
 type scaled struct {
 	Scale
 	events  int64
-	to      time.Time // where the history ends; the clock stands still there
+	to      time.Time // end of the history; the clock is fixed there
 	tell    func(string)
 	pool    *pgxpool.Pool
 	reader  *history.Reader
@@ -238,7 +238,7 @@ func (m *scaled) write(to io.Writer) error {
 
 func panelPhone(phone string) string { return "panel-" + phone }
 
-// bareCopy copies the rows into an identical table, by COPY alone, and returns the rate in rows per second.
+// bareCopy copies the rows into an identical table with COPY and returns the rate in rows per second.
 func (m *scaled) bareCopy(ctx context.Context, server *server) (perSecond float64, err error) {
 	const columns = "contact_id, received_at, seq, status, last_seen, extra"
 	file, err := os.Create(filepath.Join(m.Dir, "rows"))

@@ -42,7 +42,7 @@ func (m *scaled) typingNow(ctx context.Context) error {
 	})
 }
 
-// time records how long a question takes.
+// time records how long a query takes.
 func (m *scaled) time(name string, ask func() error) error {
 	took, err := timed(repetitions, ask)
 	if err != nil {
@@ -56,7 +56,7 @@ func (m *scaled) time(name string, ask func() error) error {
 func (m *scaled) month() history.Range { return history.Range{From: m.to.AddDate(0, 0, -30), To: m.to} }
 
 // rawHours computes the typing time of all contacts in each hour since 1970, by a window function. Days and hours of the week
-// are computed from it.
+// follow from it.
 func (m *scaled) rawHours(ctx context.Context) error {
 	m.tell("typing by hour, by a window over the events")
 	var err error
@@ -128,8 +128,8 @@ func (m *scaled) top(ctx context.Context) error {
 	})
 }
 
-// against records how long the service takes for a result, and how long a window function over the events took, in
-// milliseconds. Both results must be the same.
+// against records how long the service and a window function over the events take, in milliseconds. Both results must be the
+// same.
 func (m *scaled) against(name string, rawTook float64, raw []float64, service func() ([]float64, error)) error {
 	var computed []float64
 	took, err := timed(repetitions, func() (err error) {
@@ -148,8 +148,8 @@ func (m *scaled) against(name string, rawTook float64, raw []float64, service fu
 	return nil
 }
 
-// timed returns the median duration of a function, in milliseconds, after one run that does not count. If that takes more
-// than a minute, it is the only one and counts.
+// timed returns the median duration of a function, in milliseconds, after a warm-up run. If that takes more than a minute, it
+// is the result.
 func timed(times int, do func() error) (ms float64, err error) {
 	var took []float64
 	for i := range times + 1 {

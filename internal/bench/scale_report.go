@@ -8,7 +8,7 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// WriteScale writes the table. The last column is the last value as a multiple of the first.
+// WriteScale writes the table. The last column is the ratio of the last value to the first.
 func WriteScale(w io.Writer, c Scale, figures []Figure) {
 	head := []string{""}
 	for _, n := range c.Events {

@@ -73,7 +73,7 @@ func (m *scaled) views(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			rows.Close() // reads them all
+			rows.Close() // reads all rows
 			return rows.Err()
 		}); err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// writeTable writes rows as Markdown, of which the first has the names of the columns.
+// writeTable writes rows as Markdown; the first row has the names of the columns.
 func writeTable(w io.Writer, rows [][]string) {
 	for i, row := range rows {
 		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))

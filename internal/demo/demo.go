@@ -1,5 +1,5 @@
-// Package demo is behind serve --demo: it fills a database with synthetic history and sends synthetic live traffic to a
-// service, so that the page has something to show.
+// Package demo has the data of serve --demo: it fills a database with synthetic history and sends synthetic live traffic to a
+// service.
 package demo
 
 import (
@@ -20,8 +20,8 @@ const (
 	seed     = 1
 	contacts = 160
 	days     = 30
-	busier   = 3                // times as many events as such contacts make on average, so that there is something to see of each
-	lead     = 20 * time.Minute // of the live traffic, so that somebody is here from the start
+	busier   = 3                // times as many events as usual, so that each contact has some
+	lead     = 20 * time.Minute // of the live traffic, so that somebody is in the chat from the start
 	rate     = 1.5              // live events per second
 	workers  = 4
 )
@@ -31,7 +31,7 @@ func traffic() (simulate.Config, error) {
 	return simulate.Config{Seed: seed, Contacts: contacts, Instances: simulate.InstanceIDs(seed, 2), Location: home}, err
 }
 
-// Fill brings the schema up to date and stores the days before now. Play goes on from there.
+// Fill brings the schema up to date and stores the days before now. Play continues from there.
 func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	if err := postgres.Up(ctx, pool); err != nil {
 		return err
@@ -55,7 +55,7 @@ func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 		write := func(e presence.Event) bool {
 			line = gateway.AppendRecord(line[:0], e)
 			_, err := out.Write(line)
-			return err == nil // else the import has ended, and says why
+			return err == nil // otherwise the import has ended and returns the error
 		}
 		events(write)
 		live(func(e presence.Event) bool { return e.ReceivedAt.Before(now) && write(e) })
@@ -66,7 +66,7 @@ func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	return err
 }
 
-// Play sends the traffic after now, which is Fill's, to a receiver until ctx is done.
+// Play sends the traffic after now to a receiver until ctx is done. now is the same as for Fill.
 func Play(ctx context.Context, url, token string, now time.Time) error {
 	t, err := traffic()
 	if err != nil {

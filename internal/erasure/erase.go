@@ -20,8 +20,8 @@ import (
 // Request says what to erase.
 type Request struct {
 	InstanceID string
-	Phone      string // "" is the whole instance
-	Block      bool   // and never collect it again
+	Phone      string // "": the whole instance
+	Block      bool   // also refuse future events
 	By         string // the caller, for the audit
 }
 
@@ -37,11 +37,12 @@ const (
 	writerTimeout = 30 * time.Second
 )
 
-// passes are made until one finds nothing: events that were under way may bring a contact back.
+// passes is the maximum number of passes. They end when one finds nothing: events that are being written may bring a contact
+// back.
 const passes = 3
 
-// Erase deletes every trace: events, intervals, states, messages to hooks, rejected payloads and the contact itself. It
-// may be called again, also for what is not there, and then only blocks. It is complete once it returns without an error.
+// Erase deletes every trace: events, intervals, states, messages to hooks, rejected payloads and the contact itself. It is
+// complete if it returns no error; after an error, call it again. For an unknown contact, it can only block.
 func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, err error) {
 	q := db.New(pool)
 	key, err := q.ErasureKey(ctx)
@@ -62,13 +63,11 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 			break
 		}
 		if r.Block && pass == 0 { // until services know that it is blocked, they store what the next pass deletes
-			select {
-			case <-time.After(refreshInterval + refreshTimeout):
-			case <-ctx.Done():
-				return result, ctx.Err()
+			if err := presence.Sleep(ctx, refreshInterval+refreshTimeout); err != nil {
+				return result, err
 			}
 		}
-		// Receivers may have looked up the contacts' ids before, and write by them what nobody can find.
+		// Receivers may have cached the contacts' ids and write events with them, which nobody could find.
 		if err := q.ForgetContactIDs(ctx); err != nil {
 			return result, err
 		}
@@ -102,11 +101,11 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 	return result, q.ForgetValues(ctx)
 }
 
-// delete deletes what is found by the subject's name, in one transaction.
+// delete deletes everything found by the subject's name, in one transaction.
 func (r Request) delete(ctx context.Context, pool *pgxpool.Pool, key []byte, audit bool) (ids []int32, events int64, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
 		q := db.New(tx)
-		if _, err := q.RefreshLock(ctx); err != nil { // intervals are not computed meanwhile
+		if _, err := q.RefreshLock(ctx); err != nil { // no intervals are computed during the transaction
 			return err
 		}
 		if ids, err = q.ContactsToErase(ctx, db.ContactsToEraseParams{Instance: r.InstanceID, Phone: r.Phone}); err != nil {
@@ -150,7 +149,8 @@ func deleteHistory(ctx context.Context, q *db.Queries, ids []int32) (events int6
 	return events, q.EraseContactStates(ctx, ids)
 }
 
-// rejectedAbout yields the rejected payloads that name the subject: they may be anything, so they are searched as bytes.
+// rejectedAbout yields the rejected payloads that contain the subject's name. They may be invalid, so they are searched as
+// bytes.
 func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db.ListRejectedBodiesRow, error] {
 	return func(yield func(db.ListRejectedBodiesRow, error) bool) {
 		after := pgtype.UUID{Valid: true}
@@ -172,7 +172,7 @@ func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db
 	}
 }
 
-// containsWord says whether a text has a word, and not only as a part of a longer one: 55 is not in 5544.
+// containsWord reports whether a text has a whole word: 55 is not in 5544.
 func containsWord(text []byte, word string) bool {
 	for {
 		i := bytes.Index(text, []byte(word))

@@ -1,5 +1,5 @@
-// Package erasure deletes every trace of a contact or an instance, and sees to it that none comes back: by the spool, by an
-// import, or, for those that are blocked, by new events.
+// Package erasure deletes every trace of a contact or an instance, and keeps events of erased ones from returning: from the
+// spool, by an import, or, if blocked, by new events.
 package erasure
 
 import (
@@ -22,19 +22,19 @@ const (
 
 type subject [sha256.Size]byte
 
-// subjectOf returns the keyed hash of a contact, or for an empty phone of an instance.
+// subjectOf returns the keyed hash of a contact or, for an empty phone, of an instance.
 func subjectOf(key []byte, instanceID, phone string) (s subject) {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(instanceID))
 	if phone != "" {
-		h.Write([]byte{0}) // which neither has
+		h.Write([]byte{0}) // which no instance and no phone has
 		h.Write([]byte(phone))
 	}
 	h.Sum(s[:0])
 	return s
 }
 
-// List knows what was erased. It may be used by many goroutines.
+// List has the erasures. It may be used by several goroutines.
 type List struct {
 	conn  db.DBTX
 	known atomic.Pointer[known]
@@ -50,16 +50,16 @@ type entry struct {
 	before  time.Time
 }
 
-// NewList returns a List that knows nothing until it is refreshed.
+// NewList returns a List that is empty until Refresh.
 func NewList(conn db.DBTX) *List {
 	l := &List{conn: conn}
 	l.known.Store(&known{})
 	return l
 }
 
-// Refresh reads from the database what was erased.
+// Refresh reads the erasures from the database.
 func (l *List) Refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout) // a database may accept connections and not respond
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout) // a database may accept connections but not respond
 	defer cancel()
 	q := db.New(l.conn)
 	key, err := q.ErasureKey(ctx)
@@ -84,7 +84,7 @@ func (l *List) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Run keeps the list current until ctx ends, and calls changed when something was erased.
+// Run refreshes the list until ctx ends, and calls changed after erasures.
 func (l *List) Run(ctx context.Context, changed func()) {
 	var before map[subject]entry
 	ticks := time.NewTicker(refreshInterval)
@@ -103,7 +103,7 @@ func (l *List) Run(ctx context.Context, changed func()) {
 	}
 }
 
-// Erased says that an event must not be stored: its contact or instance is blocked, or was erased after the event.
+// Erased reports whether an event must not be stored: its contact or instance is blocked, or was erased after the event.
 func (l *List) Erased(e *presence.Event) bool {
 	k := l.known.Load()
 	if len(k.entries) == 0 {
@@ -117,8 +117,8 @@ func (l *List) Erased(e *presence.Event) bool {
 	return false
 }
 
-// Keep returns the events that may be stored, by what the database says now: events that waited somewhere, as in the spool,
-// may be of contacts that were erased meanwhile.
+// Keep refreshes the list and returns the events that may be stored. Contacts may have been erased while their events were in
+// the spool.
 func (l *List) Keep(ctx context.Context, events []presence.Event) ([]presence.Event, error) {
 	if err := l.Refresh(ctx); err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/settings"
 )
 
-// Report is everything that is stored about one contact, to hand to the person (GDPR art. 15, LGPD art. 18 and 19).
+// Report is everything that is stored about one contact, for the person (GDPR art. 15, LGPD art. 18 and 19).
 type Report struct {
 	InstanceID string          `json:"instanceId"`
 	Phone      string          `json:"phone"`
@@ -22,7 +22,7 @@ type Report struct {
 	Purpose    string          `json:"purpose"`
 	Retention  string          `json:"retention"`
 	Events     []reportedEvent `json:"events"`
-	Spans      []presence.Span `json:"spans"`    // what follows from the events
+	Spans      []presence.Span `json:"spans"`    // computed from the events
 	Rejected   []reportedBody  `json:"rejected"` // payloads that name the contact and were not accepted
 }
 
