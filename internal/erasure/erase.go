@@ -15,6 +15,7 @@ import (
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // Request says what to erase.

@@ -1,6 +1,5 @@
-// Package gateway knows the gateways' formats, one file for each gateway: it decodes the bytes of a callback into a
-// presence.Event, and encodes an event again for exports and synthetic traffic. Package webhook calls it for each request,
-// package archive for each line; how bytes arrive and where events go is not its business.
+// Package gateway decodes callbacks of gateways into a presence.Event, and encodes events for exports and synthetic traffic.
+// Each gateway has a file. Package webhook calls it for each request, package archive for each line.
 package gateway
 
 import (
@@ -25,8 +24,8 @@ const (
 // PresenceZAPI is the type of Z-API's callbacks that report presence.
 const PresenceZAPI = "PresenceChatCallback"
 
-// zapiBody is Z-API's PresenceChatCallback. Every field stays raw, so that each can be refused by its name; what is not
-// named here is kept as it came.
+// zapiBody is Z-API's PresenceChatCallback. Every field stays raw, so that errors can name it; other fields are kept as
+// received.
 type zapiBody struct {
 	Type       jsontext.Value `json:"type"`
 	Phone      jsontext.Value `json:"phone"`
@@ -64,7 +63,7 @@ func DecodeZAPI(body []byte) (presence.Event, error) {
 	return raw.event()
 }
 
-// DecodeRecord reads a body with receivedAt added, as AppendRecord writes it; the errors are DecodeZAPI's.
+// DecodeRecord reads a line that AppendRecord has written; the errors are DecodeZAPI's.
 func DecodeRecord(line []byte) (presence.Event, error) {
 	var raw zapiRecord
 	if err := unmarshal(line, &raw); err != nil {
@@ -107,7 +106,7 @@ func (raw *zapiBody) event() (presence.Event, error) {
 	return e, err
 }
 
-// TypeZAPI returns the type of a Z-API callback, also of one that is cut off or wrong further on; "" if it cannot be determined.
+// TypeZAPI returns the type of a Z-API callback, even if the rest is truncated or invalid; "" if it is unknown.
 func TypeZAPI(body []byte) string { return member(body, "type") }
 
 // ContactZAPI returns the instance and the phone of a Z-API callback in the same way.
@@ -147,7 +146,7 @@ func unmarshal(body []byte, into any) error {
 		return errors.New("the body is empty; it must be a JSON object")
 	case malformed:
 		return fmt.Errorf("the body is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
-	case err != nil || jsontext.Value(body).Kind() == 'n': // null would leave everything as it is
+	case err != nil || jsontext.Value(body).Kind() == 'n': // null would be decoded without an error
 		return errors.New("the body must be a JSON object")
 	}
 	return nil
@@ -197,8 +196,7 @@ func integer(field string, v jsontext.Value) (*int64, error) {
 	return &n, nil
 }
 
-// moment reads a time. The years that it may have are those in which there can be events, so that a slip of the pen does
-// not make a partition for each.
+// moment reads a time. It limits the years, so that mistyped times do not create partitions.
 func moment(field string, v jsontext.Value) (time.Time, error) {
 	s, err := text(field, v)
 	if err != nil {
@@ -215,9 +213,9 @@ func moment(field string, v jsontext.Value) (time.Time, error) {
 	return at, nil
 }
 
-// extra makes the unknown fields fit to be stored: compact, so that alike is alike; not so deep that the database's parser
-// would refuse a whole batch for it; and with U+FFFD for NUL, which PostgreSQL accepts but cannot read again as text, so that
-// one such event would break every query over extra.
+// extra prepares the unknown fields for storage. It makes them compact, so that equal fields are stored equally, and limits
+// their depth, since the database would reject a whole batch. It replaces NUL with U+FFFD: PostgreSQL accepts NUL but fails to
+// convert it to text, so that one such event would break every query over extra.
 func extra(v jsontext.Value) ([]byte, error) {
 	if v == nil || string(v) == "{}" {
 		return nil, nil
@@ -242,7 +240,7 @@ func extra(v jsontext.Value) ([]byte, error) {
 			depth--
 		}
 	}
-	if replaced && !v.IsValid() { // two names have become one
+	if replaced && !v.IsValid() { // two names have become equal
 		return nil, &FieldError{"body", "has names that contain a NUL character"}
 	}
 	if err := v.Compact(); err != nil {
@@ -280,17 +278,17 @@ func AppendZAPI(b []byte, e presence.Event) []byte {
 	return append(appendMembers(b, e), '}')
 }
 
-// AppendRecord appends an event as one line of an export: the body, receivedAt added, and a newline. A receivedAt among
-// the unknown fields has to make way.
+// AppendRecord appends an event as one line of an export: the body with receivedAt added. It omits a receivedAt in the unknown
+// fields.
 func AppendRecord(b []byte, e presence.Event) []byte {
 	e.Extra = withoutReceivedAt(e.Extra)
 	b = append(appendMembers(b, e), `,"receivedAt":"`...)
 	return append(e.ReceivedAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z"), "\"}\n"...)
 }
 
-// withoutReceivedAt returns a JSON object without its own receivedAt, all else as it was.
+// withoutReceivedAt returns a JSON object without its receivedAt.
 func withoutReceivedAt(object []byte) []byte {
-	if !bytes.Contains(object, []byte("receivedAt")) && bytes.IndexByte(object, '\\') < 0 { // it may be escaped
+	if !bytes.Contains(object, []byte("receivedAt")) && bytes.IndexByte(object, '\\') < 0 { // the name may be escaped
 		return object
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(object))
@@ -306,7 +304,7 @@ func withoutReceivedAt(object []byte) []byte {
 		}
 		if found {
 			rest := object[d.InputOffset():]
-			if bytes.HasSuffix(bytes.TrimSpace(object[:start]), []byte("{")) { // the first has no comma before it
+			if bytes.HasSuffix(bytes.TrimSpace(object[:start]), []byte("{")) { // the first member has no comma before it
 				rest = bytes.TrimPrefix(bytes.TrimSpace(rest), []byte(","))
 			}
 			return append(bytes.Clone(object[:start]), rest...)
@@ -318,7 +316,7 @@ func withoutReceivedAt(object []byte) []byte {
 // appendMembers appends the body without its closing brace.
 func appendMembers(b []byte, e presence.Event) []byte {
 	b = append(b, `{"type":"`+PresenceZAPI+`","phone":`...)
-	b, _ = jsontext.AppendQuote(b, e.Phone) // the error only tells of bytes that are not UTF-8
+	b, _ = jsontext.AppendQuote(b, e.Phone) // the only error is invalid UTF-8
 	b = append(b, `,"status":"`...)
 	b = append(b, e.Status.String()...)
 	b = append(b, `","lastSeen":`...)

@@ -16,10 +16,10 @@ import (
 
 const (
 	attemptTimeout = 10 * time.Second
-	parallel       = 8 // messages on their way to one hook
+	parallel       = 8 // concurrent messages to one hook
 )
 
-// notPublic are address ranges that netip does not know to be special.
+// notPublic are special address ranges that netip has no methods for.
 var notPublic = func() (list []netip.Prefix) {
 	for _, p := range []string{
 		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
@@ -30,7 +30,7 @@ var notPublic = func() (list []netip.Prefix) {
 	return list
 }()
 
-// isPublic says whether an address is one of the internet's: not of this machine, its network, or a cloud's metadata.
+// isPublic reports whether an address is on the internet: not this machine, its network, or a cloud's metadata service.
 func isPublic(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	if !ip.IsGlobalUnicast() || ip.IsPrivate() {
@@ -44,8 +44,8 @@ func isPublic(ip netip.Addr) bool {
 	return true
 }
 
-// newClient returns a client for one hook. It follows no redirects and uses no proxy, since either could lead to another
-// address than the one that was checked, which happens when the name is resolved and the connection is made.
+// newClient returns a client for one hook. It checks the address after resolving the name, when it connects. It follows no
+// redirects and uses no proxy, since these could lead to an unchecked address.
 func newClient(private bool) *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	if !private {
@@ -67,7 +67,6 @@ func newClient(private bool) *http.Client {
 	}
 }
 
-// errGone says that the receiver wants no more messages.
 var errGone = errors.New("it responded 410 Gone")
 
 // post sends a message. Only a status of 2xx accepts it. The error has only the status of the response.

@@ -1,5 +1,5 @@
-// Package hook sends status changes to other services: it is a client of package live, queues a signed message for each hook
-// and change in the database, and sends it until the receiver accepts it. Messages follow Standard Webhooks
+// Package hook sends status changes to other services. It gets them from package live, queues a message for each hook and
+// change in the database, and sends it until the receiver accepts it. Messages follow Standard Webhooks
 // (https://www.standardwebhooks.com).
 package hook
 
@@ -34,7 +34,7 @@ const (
 // Kinds are all kinds.
 func Kinds() []Kind { return []Kind{Typing, Recording, Idle, Available, Unavailable} }
 
-// kindsOf returns what a change of status is. A previous status of 0 is none.
+// kindsOf returns the kinds of a change of status. A previous status of 0 means none.
 func kindsOf(previous, status presence.Status) (kinds []Kind) {
 	switch status {
 	case presence.Composing:
@@ -58,10 +58,10 @@ type Hook struct {
 	URL          string     `json:"url"`
 	On           []Kind     `json:"on"`
 	Instances    []string   `json:"instances"` // empty: all
-	Private      bool       `json:"private"`   // it may be at an address that is not public
+	Private      bool       `json:"private"`   // it may have an address that is not public
 	CreatedAt    time.Time  `json:"createdAt"`
 	Pending      int64      `json:"pending"`      // messages that wait to be accepted
-	Dropped      int64      `json:"dropped"`      // messages that were given up
+	Dropped      int64      `json:"dropped"`      // messages that were dropped
 	FailingSince *time.Time `json:"failingSince"` // nil: the last message was accepted
 	LastError    *string    `json:"lastError"`
 	DisabledAt   *time.Time `json:"disabledAt"`
@@ -69,14 +69,14 @@ type Hook struct {
 	secret string
 }
 
-// wants says whether the hook gets messages about a change.
+// wants reports whether the hook gets messages about a change.
 func (h *Hook) wants(kind Kind, instanceID string, since time.Time) bool {
 	return slices.Contains(h.On, kind) && (len(h.Instances) == 0 || slices.Contains(h.Instances, instanceID)) && since.After(h.CreatedAt)
 }
 
 const secretPrefix = "whsec_" // of Standard Webhooks
 
-// Add stores a hook and returns its id and its secret, which nothing shows again.
+// Add stores a hook and returns its id and its secret.
 func Add(ctx context.Context, conn db.DBTX, h Hook) (id int32, secret string, err error) {
 	if err := checkURL(h.URL, h.Private); err != nil {
 		return 0, "", err
@@ -105,7 +105,7 @@ func Add(ctx context.Context, conn db.DBTX, h Hook) (id int32, secret string, er
 	return id, secret, err
 }
 
-// checkURL refuses addresses that messages, which have phones in them, must not go to by mistake.
+// checkURL rejects addresses that are probably mistakes, since messages have phones in them.
 func checkURL(address string, private bool) error {
 	u, err := url.Parse(address)
 	switch {
@@ -146,7 +146,7 @@ func Remove(ctx context.Context, conn db.DBTX, id int32) error {
 	return err
 }
 
-// host is what of the URL may be logged: the rest may have a secret in it.
+// host returns the part of the URL that may be logged: the rest may have a secret in it.
 func (h *Hook) host() string {
 	u, err := url.Parse(h.URL)
 	if err != nil {

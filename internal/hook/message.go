@@ -29,15 +29,15 @@ type change struct {
 	previous presence.Status
 }
 
-// id names the message about a change. It follows from the change alone, so that a change that is met twice makes one
-// message.
+// id returns the id of the message about a change. It depends only on the change, so that a change that is read twice is queued
+// once.
 func (c change) id(kind Kind) string {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %d", c.InstanceID, c.Phone, kind, c.Since.UnixMicro()))
 	return "msg_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
 }
 
-// body is the message as it is sent. It escapes strings as little as JSON permits, as to_json does: by that an erasure
-// finds the messages about a contact.
+// body returns the message as it is sent. It escapes strings as to_json does, as little as possible: an erasure finds the
+// messages of a contact by text.
 func (c change) body(kind Kind) string {
 	body, err := json.Marshal(Message{Type: "contact." + string(kind), Timestamp: c.Since, Data: c.State})
 	if err != nil {

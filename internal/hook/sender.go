@@ -22,12 +22,12 @@ import (
 )
 
 const (
-	refreshInterval = time.Second     // of the hooks, and between looks for due messages
+	refreshInterval = time.Second     // of the hooks, and between queries of due messages
 	renewInterval   = 5 * time.Second // of the lease
 	dropTimeout     = 5 * time.Second
 	trimInterval    = time.Minute
-	catchUp         = time.Hour        // changes that are older are not caught up
-	settled         = 10 * time.Second // after which a change is queued for sure
+	catchUp         = time.Hour        // older changes are not sent
+	settled         = 10 * time.Second // after this time, a change is certainly queued
 	maxPending      = 10_000           // messages that wait for one hook
 	dueAtOnce       = 64
 	queueAtOnce     = 1000
@@ -35,8 +35,8 @@ const (
 	maxRetry        = time.Hour
 )
 
-// Sender queues and sends messages, in one process of those that share a database. While there are no hooks it only looks
-// for them now and then.
+// Sender queues and sends messages. Of the processes that share a database, only one sends. Without hooks it only checks for
+// them now and then.
 type Sender struct {
 	pool   *pgxpool.Pool
 	q      *db.Queries
@@ -110,7 +110,7 @@ func (s *Sender) refresh(ctx context.Context) error {
 	return nil
 }
 
-// catchUp queues the changes since the last process stopped.
+// catchUp queues the changes since another process stopped sending.
 func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
 	now := presence.Now()
 	if earliest := now.Add(-catchUp); since.Before(earliest) {
@@ -181,7 +181,7 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 			err = s.q.TrimDeliveries(ctx, maxPending)
 		}
 		if err != nil {
-			return err // catching up queues what has been missed
+			return err // catchUp queues what was missed
 		}
 	}
 }
@@ -267,7 +267,7 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// round sends the messages that are due, and notes what became of them.
+// round sends due messages and stores the results.
 func (w *worker) round(ctx context.Context) (sent int, err error) {
 	q := w.sender.q
 	due, err := q.DueDeliveries(ctx, db.DueDeliveriesParams{HookID: w.hook.ID, MaxRows: dueAtOnce})
@@ -284,7 +284,7 @@ func (w *worker) round(ctx context.Context) (sent int, err error) {
 		})
 	}
 	_ = attempts.Wait()
-	if ctx.Err() != nil { // what was interrupted has not failed
+	if ctx.Err() != nil { // interrupted messages have not failed
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -326,11 +326,11 @@ func (w *worker) failed(ctx context.Context, d db.DueDeliveriesRow, reason error
 	return err
 }
 
-// retryAfter is how long a message waits after so many attempts and one that has just failed.
+// retryAfter returns the delay of a message after this many failed attempts and another one.
 func retryAfter(attempts int32) time.Duration {
 	wait := firstRetry
 	for range min(attempts, 10) {
 		wait *= 3
 	}
-	return time.Duration(float64(min(wait, maxRetry)) * (0.8 + 0.4*rand.Float64())) // so that not all come at once
+	return time.Duration(float64(min(wait, maxRetry)) * (0.8 + 0.4*rand.Float64())) // so that not all are sent at the same time
 }

@@ -14,11 +14,11 @@ import (
 	"golang.org/x/crypto/acme/autocert"
 )
 
-// checkInterval is how often the files are looked at, at most.
+// checkInterval is the minimum time between checks of the files.
 const checkInterval = time.Second
 
-// Files returns a configuration with the certificate in files, which are read again when they have changed. If they cannot
-// be read then, the certificate before stays.
+// Files returns a configuration with the certificate in files, which are reloaded when they change. If that fails, the current
+// certificate stays in use.
 func Files(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
 	f := &files{cert: certFile, key: keyFile, log: log}
 	f.read = f.modified()
@@ -64,7 +64,7 @@ func (f *files) get() *tls.Certificate {
 		return f.current
 	}
 	loaded, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil { // perhaps only one of the two is new yet
+	if err != nil { // perhaps only one of the two is replaced yet
 		f.log.Warn("reading the renewed certificate; the current one stays in use", "error", err)
 		return f.current
 	}
@@ -73,9 +73,9 @@ func (f *files) get() *tls.Certificate {
 	return f.current
 }
 
-// Domains returns a configuration that gets certificates for domains when a client first asks for one, and renews
-// them. They are kept in dir. directory is the authority's URL; "" is Let's Encrypt. The authority connects to port 443 of the
-// domain (TLS-ALPN-01), which must lead here.
+// Domains returns a configuration that gets certificates for domains when a client first asks for one, and renews them. They
+// are kept in dir. directory is the authority's URL; "" is Let's Encrypt. The authority connects to port 443 of the domain
+// (TLS-ALPN-01), which must lead to this service.
 func Domains(domains []string, dir, email, directory string) *tls.Config {
 	m := &autocert.Manager{
 		Prompt: autocert.AcceptTOS, Cache: autocert.DirCache(dir), HostPolicy: autocert.HostWhitelist(domains...), Email: email,

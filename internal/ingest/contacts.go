@@ -40,14 +40,14 @@ func newContactIDs(pool *pgxpool.Pool) *contactIDs {
 	return &contactIDs{pool: pool, max: maxCachedContacts, ids: map[contact]int32{}, instances: map[string]int32{}}
 }
 
-// lookup is the ids of a sequence of contacts, in its order.
+// lookup has the ids of a sequence of contacts, in the same order.
 type lookup struct {
 	ids      []int32
 	database int64            // identity of the database that the ids are from
-	added    map[contact]bool // contacts that the database did not have before
+	added    map[contact]bool // new contacts
 }
 
-// find looks contacts up in the cache and then in the database, in one round trip. It adds those that are in neither.
+// find looks up contacts in the cache and then in the database, in one round trip. It adds contacts that are in neither.
 func (c *contactIDs) find(ctx context.Context, of iter.Seq[contact], l *lookup) error {
 	for range lookupTries {
 		missing := c.cached(of, l)
@@ -75,7 +75,7 @@ func (c *contactIDs) find(ctx context.Context, of iter.Seq[contact], l *lookup) 
 	return errOtherDatabase
 }
 
-// cached fills l from the cache and returns the contacts that are not there; their ids are 0.
+// cached fills l from the cache and returns the missing contacts; their ids are 0.
 func (c *contactIDs) cached(of iter.Seq[contact], l *lookup) (missing map[contact]bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -93,7 +93,7 @@ func (c *contactIDs) cached(of iter.Seq[contact], l *lookup) (missing map[contac
 	return missing
 }
 
-// limits are how many instances and contacts may be added.
+// limits are the maximum numbers of instances and contacts to add.
 type limits struct{ instances, contacts int32 }
 
 var noLimits = limits{math.MaxInt32, math.MaxInt32}
@@ -103,19 +103,19 @@ const (
 	overContacts  = "contacts"
 )
 
-// resolved is what became of contacts whose ids were not cached.
+// resolved is the result of looking up contacts that were not cached.
 type resolved struct {
 	ids            map[contact]int32
 	database       int64
 	added          map[contact]bool
 	addedInstances int
-	overLimit      map[contact]string // contacts that were not added, and what the limit is of
+	overLimit      map[contact]string // contacts that were not added, and the limit reached
 }
 
-// resolve asks the database for the ids of contacts, and adds those that are new, within limits.
+// resolve reads the ids of contacts from the database and adds new ones, within limits.
 func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, max limits) (resolved, error) {
 	r := resolved{added: map[contact]bool{}}
-	max.instances = min(max.instances, max.contacts) // since each comes with a contact
+	max.instances = min(max.instances, max.contacts) // each new instance needs a contact
 	for range lookupTries {
 		r.ids, r.overLimit = make(map[contact]int32, len(contacts)), map[contact]string{}
 		instances, database, err := c.resolveInstances(ctx, contacts, max, &r)
@@ -127,7 +127,7 @@ func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, max
 		if err != nil {
 			return r, err
 		}
-		// Contacts that are missing though no limit is reached are being added by another writer.
+		// If contacts are missing although no limit is reached, another writer is adding them.
 		if same && len(r.ids)+len(r.overLimit) == len(contacts) {
 			c.store(r)
 			return r, nil
@@ -139,8 +139,8 @@ func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, max
 	return r, errors.New("resolving contacts: other writers keep adding and deleting them")
 }
 
-// resolveInstances returns the ids of the contacts' instances, from the cache or the database. Those that are missing are
-// over the limit, or being added by another writer.
+// resolveInstances returns the ids of the contacts' instances, from the cache or the database. Missing ones are over the limit,
+// or another writer is adding them.
 func (c *contactIDs) resolveInstances(
 	ctx context.Context, contacts map[contact]bool, max limits, r *resolved,
 ) (ids map[string]int32, database int64, err error) {
@@ -188,7 +188,7 @@ func (c *contactIDs) resolveInstances(
 	return nil, 0, errOtherDatabase
 }
 
-// resolveContacts fills r. It returns false if the instances' ids are not those of the database.
+// resolveContacts fills r. It returns false if the instances' ids are from another database.
 func (c *contactIDs) resolveContacts(
 	ctx context.Context, contacts map[contact]bool, instances map[string]int32, max limits, r *resolved,
 ) (same bool, err error) {
@@ -243,7 +243,7 @@ func (c *contactIDs) store(r resolved) {
 	}
 }
 
-// from drops the ids of another database. The caller holds mu.
+// from drops ids of other databases. The caller holds mu.
 func (c *contactIDs) from(database int64) {
 	if c.database != database {
 		clear(c.ids)
@@ -252,7 +252,7 @@ func (c *contactIDs) from(database int64) {
 	}
 }
 
-// add caches an id, in place of any other one if there are too many. The caller holds mu.
+// add caches an id and evicts another one if the cache is full. The caller holds mu.
 func (c *contactIDs) add(k contact, id int32) {
 	if len(c.ids) >= c.max {
 		for other := range c.ids {
@@ -263,7 +263,7 @@ func (c *contactIDs) add(k contact, id int32) {
 	c.ids[k] = id
 }
 
-// drop forgets the ids of a database that is not there any more.
+// drop drops the ids of a database that is gone.
 func (c *contactIDs) drop(database int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -275,7 +275,7 @@ func (c *contactIDs) drop(database int64) {
 // warm fills the cache, newest contacts first.
 func (c *contactIDs) warm(ctx context.Context) error {
 	before := int32(math.MaxInt32)
-	instances := map[string]string{} // one copy of each name instead of one for each contact
+	instances := map[string]string{} // one copy of each name, not one per contact
 	for {
 		rows, err := db.New(c.pool).NewestContacts(ctx, db.NewestContactsParams{BeforeID: before, MaxRows: warmPage})
 		if err != nil || len(rows) == 0 {

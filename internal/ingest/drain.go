@@ -21,14 +21,13 @@ import (
 const (
 	drainInterval = 200 * time.Millisecond
 	drainEvents   = 1000             // in one transaction
-	minTimeout    = 10 * time.Second // of a transaction; doubled each time that it is exceeded
+	minTimeout    = 10 * time.Second // of a transaction; doubled each time it is exceeded
 	maxTimeout    = 2 * time.Minute
-	logInterval   = time.Minute // between messages that draining fails
+	logInterval   = time.Minute // between messages about failures
 )
 
-// Drain moves the records of the spools to the database, oldest first, and notices when a database that was away is back. A
-// segment is removed when all of it is committed. After a crash half way its events are written again; duplicates are
-// skipped.
+// Drain moves the records of the spools to the database, oldest first, and notices when the database is back. A segment is
+// removed when all of it is committed. After a crash, its events are written again and duplicates are skipped.
 type Drain struct {
 	pool     *pgxpool.Pool
 	store    *Store
@@ -44,7 +43,7 @@ type Drain struct {
 	lastLogged time.Time
 }
 
-// errWrite marks errors of the database, as opposed to those of the spool.
+// errWrite marks errors of the database; others are errors of the spool.
 var errWrite = errors.New("writing to the database")
 
 func newDrain(w *Writer, c Config) *Drain {
@@ -91,7 +90,7 @@ func (d *Drain) once(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	err := errors.Join(errs...)
-	// A write that succeeded has shown that the database is back. Without one, ask it: the spool may be empty or unreadable.
+	// A successful write shows that the database is back. Without one, check: the spool may be empty or unreadable.
 	if d.away.Load() && !errors.Is(err, errWrite) {
 		ctx, cancel := context.WithTimeout(ctx, minTimeout)
 		defer cancel()
@@ -156,8 +155,7 @@ func (d *Drain) drain(ctx context.Context, from *spool.Spool, message string) er
 	}
 }
 
-// write writes events. An event that the database refuses is kept among the rejected payloads, so that it does not hold up
-// the others.
+// write writes events. An event that the database rejects is kept as a rejected payload, so that it does not block others.
 func (d *Drain) write(ctx context.Context, events []presence.Event) error {
 	err := d.within(ctx, func(ctx context.Context) error { return d.store.Write(ctx, events) })
 	if !refusesData(err) {

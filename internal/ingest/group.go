@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// group gathers what concurrent callers bring in a batch, while the batch before is being worked on. So batches grow with
-// the load, and nobody waits for a timer. It holds two batches at most. T is what a caller brings, R the result of a batch.
+// group collects items of concurrent callers in a batch while it works on the previous batch. So batches grow with the load,
+// and no caller waits for a timer. It has at most two batches. T is the type of items, R the result of a batch.
 type group[T, R any] struct {
 	maxItems, maxBytes int
 
 	mu   sync.Mutex
 	next *batch[T, R]
-	wake chan struct{} // has room for the one signal that each batch gives
+	wake chan struct{} // has room for one signal per batch
 }
 
 type batch[T, R any] struct {
 	items  []T
 	bytes  int
-	taken  chan struct{} // closed when the next batch gathers
+	taken  chan struct{} // closed when the next batch collects items
 	done   chan struct{} // closed when result is set
 	result R
 }
@@ -32,8 +32,8 @@ func newBatch[T, R any]() *batch[T, R] {
 	return &batch[T, R]{taken: make(chan struct{}), done: make(chan struct{})}
 }
 
-// do adds an item to the batch that gathers and returns the batch's result. While that batch is full, it waits for the
-// next one, at most for queueTimeout; then it returns ErrBusy.
+// do adds an item to the next batch and returns the batch's result. If that batch is full, it waits for another one. After
+// queueTimeout it returns ErrBusy.
 func (g *group[T, R]) do(ctx context.Context, item T, bytes int) (result R, err error) {
 	var timeout <-chan time.Time
 	for {
@@ -77,7 +77,7 @@ func (g *group[T, R]) run(work func([]T) R) {
 	}
 }
 
-// close ends run after the last batch. Nobody may call do any more.
+// close ends run after the last batch. Do not call do after it.
 func (g *group[T, R]) close() { close(g.wake) }
 
 func (g *group[T, R]) queued() int {

@@ -18,22 +18,22 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Ordered is events that have their sequence, see AssignSequence.
+// Ordered has events with their sequence, see AssignSequence.
 type Ordered struct {
 	Events []presence.Event
 	ranges []contactRange
 	of     []int32 // the index of each event's range
 }
 
-// contactRange is the time over which there are events of a contact.
+// contactRange is the time range of a contact's events.
 type contactRange struct {
 	contact
 	first, last time.Time
 }
 
-// AssignSequence gives events of one contact and ReceivedAt ascending Seqs, in their order.
+// AssignSequence assigns ascending Seqs to events with the same contact and ReceivedAt, in their order.
 func AssignSequence(events []presence.Event) (Ordered, error) {
-	places := make([]int32, len(events)) // sorted instead of the events, which are large and stay in their order
+	places := make([]int32, len(events)) // sorted instead of the events, which are large and keep their order
 	for i := range places {
 		places[i] = int32(i)
 	}
@@ -68,8 +68,8 @@ func sameMoment(a, b *presence.Event) bool {
 	return a.ReceivedAt.Equal(b.ReceivedAt) && a.Phone == b.Phone && a.InstanceID == b.InstanceID
 }
 
-// Merge stores those events that are not stored yet, in one transaction, and returns how many that were. Events count as
-// stored if they are alike in all but Seq, which Merge assigns.
+// Merge stores events in one transaction, skips duplicates, and returns how many it stored. Events are duplicates if they
+// differ at most in Seq, which Merge assigns.
 func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64, err error) {
 	ordered, err := AssignSequence(events)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 	return s.MergeOrdered(ctx, ordered)
 }
 
-// MergeOrdered is Merge for events that have their sequence. The caller can order the next ones meanwhile.
+// MergeOrdered is Merge for events that have their sequence. The caller can order the next events concurrently.
 func (s *Store) MergeOrdered(ctx context.Context, batch Ordered) (added int64, err error) {
 	if len(batch.Events) == 0 { // as if all were of contacts that were erased
 		return 0, nil
@@ -99,7 +99,7 @@ func (s *Store) merge(ctx context.Context, batch Ordered) (added int64, err erro
 			return err
 		}
 		ids, firsts, lasts := columns(batch.ranges, s.found.ids, nil)
-		// Most of what is merged is new altogether, and then a plain copy does, which is much faster.
+		// Most batches are completely new. Then a plain copy is enough, and much faster.
 		stored, err := s.anyStored(ctx, q, batch.ranges)
 		switch {
 		case err != nil:
@@ -128,9 +128,8 @@ func (o Ordered) contacts() iter.Seq[contact] {
 	}
 }
 
-// anyStored says whether a contact has an event in its range, as none has in most batches of an import. Contacts that this
-// batch has added have none. Should another writer store some at this moment, both begin with Seq 0 at each moment, and
-// the key tells.
+// anyStored reports whether a contact has an event in its range. In most batches of an import, none has. It skips contacts that
+// this batch has added. If another writer stores events concurrently, both assign Seq 0 first, so that the keys conflict.
 func (s *Store) anyStored(ctx context.Context, q *db.Queries, ranges []contactRange) (bool, error) {
 	ids, firsts, lasts := columns(ranges, s.found.ids, s.found.added)
 	if len(ids) == 0 {

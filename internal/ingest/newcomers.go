@@ -11,11 +11,11 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Limits are how many instances and contacts may be new in an hour; 0 means no limit. Events from the spool and imports are
-// not limited.
+// Limits are the maximum numbers of new instances and contacts in an hour; 0 means no limit. They do not apply to imports and
+// events from the spool.
 type Limits struct{ InstancesPerHour, ContactsPerHour int }
 
-// LimitError says that too many instances or contacts were new in the last hour.
+// LimitError says that there were too many new instances or contacts in the last hour.
 type LimitError struct {
 	What       string // instances or contacts
 	PerHour    int
@@ -26,17 +26,17 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("more than %d new %s in an hour", e.PerHour, e.What)
 }
 
-// newcomers resolves the contacts of a batch whose ids are not cached, and limits how many are new. It works in turn with the
-// commits: to resolve the next contacts during a commit takes more and smaller statements, and a third more CPU time.
+// newcomers looks up the contacts of a batch that are not cached, and limits how many are new. It does not run during commits:
+// this would take more and smaller statements, and a third more CPU time.
 type newcomers struct {
 	w     *Writer
-	found lookup // of the batch that is being resolved
+	found lookup // of the current batch
 
 	instances, contacts quota
 }
 
-// resolve caches the ids of the events' contacts and returns an error for each contact over a limit. If the database fails,
-// it returns nil: the events go to the spool then.
+// resolve caches the ids of the events' contacts and returns an error for each contact over a limit. If the database fails, it
+// returns nil, and the events go to the spool.
 func (n *newcomers) resolve(events []presence.Event) map[contact]*LimitError {
 	if n.w.away.Load() {
 		return nil
@@ -69,7 +69,7 @@ func (n *newcomers) resolve(events []presence.Event) map[contact]*LimitError {
 	return errs
 }
 
-// quota is how many may be new in an hour.
+// quota limits how many are new in an hour.
 type quota struct {
 	perHour int
 	tokens  *rate.Limiter // nil: no limit
@@ -89,14 +89,14 @@ func (q quota) left(now time.Time) int32 {
 	return int32(min(max(0, q.tokens.TokensAt(now)), math.MaxInt32))
 }
 
-// use takes tokens, of which there are as many as left said.
+// use takes n tokens; left has said that there are enough.
 func (q quota) use(now time.Time, n int) {
 	if q.tokens != nil {
 		q.tokens.AllowN(now, n)
 	}
 }
 
-// next returns how long it takes until there is a token.
+// next returns the time until there is a token.
 func (q quota) next(now time.Time) time.Duration {
 	missing := max(0, 1-q.tokens.TokensAt(now))
 	return time.Duration(missing / float64(q.perHour) * float64(time.Hour))

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pipeline is a db.DBTX that gathers statements without results, to send them in one transaction and one round trip.
+// pipeline is a db.DBTX that collects statements without results, to send them in one transaction and one round trip.
 type pipeline struct{ pgx.Batch }
 
 var errPipeline = errors.New("a pipeline has no results")
@@ -27,7 +27,7 @@ func (*pipeline) CopyFrom(context.Context, pgx.Identifier, []string, pgx.CopyFro
 	return 0, errPipeline
 }
 
-// send returns how many rows each statement has affected.
+// send returns the number of rows that each statement affected.
 func (p *pipeline) send(ctx context.Context, pool *pgxpool.Pool) (rows []int64, err error) {
 	results := pool.SendBatch(ctx, &p.Batch)
 	defer func() { err = errors.Join(err, results.Close()) }()

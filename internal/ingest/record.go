@@ -11,7 +11,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// record is what stands in the spool: an event or a rejected payload.
+// record is a record of the spool: an event or a rejected payload.
 type record struct {
 	Event    *spooledEvent `json:"event,omitempty"`
 	Rejected *Rejected     `json:"rejected,omitempty"`
@@ -51,7 +51,7 @@ func (r record) event() presence.Event {
 	}
 }
 
-// decodeRecord is the way back. The error is that of a record that another version has written.
+// decodeRecord decodes a record. It fails for records of other versions.
 func decodeRecord(b []byte) (r record, err error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return r, fmt.Errorf("decoding a record of the spool: %w", err)

@@ -22,7 +22,7 @@ const (
 	trimInterval     = time.Hour
 )
 
-// Rejected is a payload of an authorized sender that is not valid. It is kept for inspection and retry.
+// Rejected is an invalid payload of an authorized sender. It is kept for inspection and retry.
 type Rejected struct {
 	ID         uuid.UUID `json:"id"`
 	ReceivedAt time.Time `json:"at"`
@@ -34,20 +34,20 @@ type Rejected struct {
 
 // Rejection configures how rejected payloads are kept.
 type Rejection struct {
-	Spool    *spool.Spool  // of their own, so that they take no room from events; nil: none
+	Spool    *spool.Spool  // separate, so that they take no space from events; nil: none
 	MaxBytes int64         // in the database; the oldest are deleted; 0: no limit
 	Keep     time.Duration // how long; 0: forever
 }
 
-// rejectedStore keeps rejected payloads. It writes them one batch after another over one connection, and rests after each as
-// long as it took, so that many of them hardly slow down events.
+// rejectedStore keeps rejected payloads. It writes one batch after another over one connection. After each it rests as long as
+// the batch took, so that many of them hardly slow down events.
 type rejectedStore struct {
 	Rejection
 	w     *Writer
 	pool  *pgxpool.Pool
 	group *group[Rejected, error]
 
-	restUntil time.Time // used by persist alone
+	restUntil time.Time // used by persist only
 
 	mu    sync.Mutex
 	bytes int64 // in the database; an estimate, since other processes may add some
@@ -130,7 +130,7 @@ func (s *rejectedStore) trim(ctx context.Context) error {
 			return err
 		}
 		if s.bytes > s.MaxBytes {
-			n, err := q.TrimRejected(ctx, s.MaxBytes/10*9) // some more, so that not every batch has to
+			n, err := q.TrimRejected(ctx, s.MaxBytes/10*9) // delete more, so that not every batch has to
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,5 @@
-// Package ingest makes events durable: Store writes a batch of them to PostgreSQL exactly once, Writer gathers the events
-// of concurrent requests in batches, Drain moves to PostgreSQL what had to go to the spool. It does not know where events
-// come from.
+// Package ingest makes events durable: Store writes a batch to PostgreSQL exactly once, Writer collects events of concurrent
+// requests in batches, and Drain moves events from the spool to PostgreSQL.
 package ingest
 
 import (
@@ -20,16 +19,16 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// lateInterval is how long batches that follow a late one are expected to be late too, as after a clock was set back.
+// lateInterval is how long batches after a late one are expected to be late too, for example after a clock was set back.
 const lateInterval = time.Second
 
 const partitionTries = 3
 
-// Store writes events. It is for one goroutine, since it reuses its arrays.
+// Store writes events. Only one goroutine may use it, since it reuses its arrays.
 type Store struct {
 	pool      *pgxpool.Pool
 	contacts  *contactIDs
-	found     lookup // of the batch that is being written
+	found     lookup // of the current batch
 	rows      db.InsertEventsParams
 	lateFor   time.Duration
 	lateUntil time.Time
@@ -42,18 +41,18 @@ func newStore(pool *pgxpool.Pool, contacts *contactIDs) *Store {
 	return &Store{pool: pool, contacts: contacts, lateFor: lateInterval}
 }
 
-// outcome is what became of a batch that was to be inserted as it is.
+// outcome is the result of inserting a batch.
 type outcome int
 
 const (
 	inserted      outcome = iota // all of it
-	late                         // nothing: an event is older than the next refresh covers
-	keyExists                    // nothing: a key exists, since the batch is retried or another writer has chosen the key
+	late                         // nothing: an event is older than the range of the next refresh
+	keyExists                    // nothing: a key exists, because of a retry or another writer
 	otherDatabase                // nothing: the contact ids are from another database
 )
 
-// Write stores events that have their ReceivedAt and Seq for good, in one transaction. It may be called again with the
-// same events when it is not known whether they were committed: duplicates are skipped.
+// Write stores events with their ReceivedAt and Seq, in one transaction. If it is unknown whether they were committed, call it
+// again with the same events: duplicates are skipped.
 func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 	if len(events) == 0 {
 		return nil
@@ -76,7 +75,7 @@ func (s *Store) Write(ctx context.Context, events []presence.Event) error {
 		if err != nil || stored {
 			return err
 		}
-		// A key is that of another event: these get new ones. The caller's keep theirs, should it write them again.
+		// A key belongs to another event, so assign new ones. The caller's events keep theirs, since it may write them again.
 		ordered, err := AssignSequence(slices.Clone(events))
 		if err != nil {
 			return err
@@ -105,8 +104,8 @@ func (s *Store) insert(ctx context.Context, events []presence.Event) (o outcome,
 	return o, err
 }
 
-// insertMissing writes the events whose keys do not exist, in one round trip, and says whether all events are stored now:
-// they are, unless a key is that of another event.
+// insertMissing writes the events whose keys do not exist, in one round trip. It returns false if a key belongs to another
+// event.
 func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (stored bool, err error) {
 	err = s.withContacts(ctx, contactsOf(events), func() (same bool, err error) {
 		s.fill(events, s.found.ids)
@@ -136,8 +135,8 @@ func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (sto
 	return stored, err
 }
 
-// withContacts calls do with the contacts looked up. If do says that the database is not the one that their ids are from,
-// as after a failover, it looks them up again.
+// withContacts looks up the contacts and calls do. If do reports that the ids are from another database, for example after a
+// failover, it looks them up again.
 func (s *Store) withContacts(ctx context.Context, of iter.Seq[contact], do func() (same bool, err error)) error {
 	for range lookupTries {
 		if err := s.contacts.find(ctx, of, &s.found); err != nil {
@@ -151,7 +150,7 @@ func (s *Store) withContacts(ctx context.Context, of iter.Seq[contact], do func(
 	return errOtherDatabase
 }
 
-// inTx makes a function that calls do in a transaction, if the database is the one that the contact ids are from.
+// inTx returns a function that calls do in a transaction, if the contact ids are from the same database.
 func (s *Store) inTx(ctx context.Context, do func(*db.Queries) error) func() (same bool, err error) {
 	return func() (same bool, err error) {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
@@ -166,8 +165,8 @@ func (s *Store) inTx(ctx context.Context, do func(*db.Queries) error) func() (sa
 	}
 }
 
-// withPartitions creates the partitions that do says are missing, and calls it again. It may say so once more: in the moment
-// in which another process's partition is committed, a connection may not know it yet.
+// withPartitions calls do, and again after creating missing partitions. It may try once more: if another process has just
+// committed a partition, a connection may not know it yet.
 func (s *Store) withPartitions(ctx context.Context, events []presence.Event, do func() error) (err error) {
 	for range partitionTries {
 		if err = do(); postgres.ErrorCode(err) != pgerrcode.CheckViolation { // no partition for the row
@@ -195,7 +194,7 @@ func contactsOf(events []presence.Event) iter.Seq[contact] {
 	}
 }
 
-// fill makes s.rows of events and the ids of their contacts.
+// fill sets s.rows from events and the ids of their contacts.
 func (s *Store) fill(events []presence.Event, ids []int32) {
 	r := &s.rows
 	r.Database, r.ContactIds = s.found.database, ids

@@ -17,8 +17,8 @@ import (
 	"github.com/presencelog/presencelog/internal/spool"
 )
 
-// ErrBusy says that the queue stayed full, and ErrUnavailable that an event could be made durable nowhere. The sender may
-// try again later.
+// ErrBusy says that the queue stayed full, ErrUnavailable that neither the database nor the spool accepted an event. The sender
+// can retry later.
 var (
 	ErrBusy        = errors.New("too many events are waiting to be written")
 	ErrUnavailable = errors.New("neither the database nor the spool accepts events at the moment")
@@ -26,9 +26,9 @@ var (
 
 const (
 	maxBatchEvents = 4096
-	maxBatchBytes  = 1 << 20 // of unknown fields; what else an event holds is small
+	maxBatchBytes  = 1 << 20 // of unknown fields; the rest of an event is small
 	queueTimeout   = 5 * time.Second
-	liveSeqs       = 1 << 14 // seqs of live events stay below, so that events merged later still find larger ones
+	liveSeqs       = 1 << 14 // limit of Seqs of live events, so that events merged later can have larger ones
 	retryInterval  = 50 * time.Millisecond
 )
 
@@ -36,22 +36,21 @@ const (
 type Config struct {
 	Pool    *pgxpool.Pool
 	Spool   *spool.Spool                // nil: there is none
-	Timeout time.Duration               // after which the database counts as away, or without a spool a batch is given up
+	Timeout time.Duration               // after which the database counts as away or, without a spool, a batch fails
 	Prepare func(context.Context) error // brings the schema up to date; nil if that is done
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
 
 	Rejected Rejection
 	Limits   Limits
-	// Durable is called after each batch that has become durable; may be nil. It must return at once and not
-	// keep the slice.
+	// Durable is called after each durable batch; may be nil. It must return at once and not keep the slice.
 	Durable func([]presence.Event)
-	// Keep returns those of events from the spool that may still be stored; nil: all.
+	// Keep returns the events from the spool that may still be stored; nil: all.
 	Keep func(context.Context, []presence.Event) ([]presence.Event, error)
 }
 
-// Writer makes the events of concurrent requests durable, in batches. When the database does not commit in time, events
-// go to the spool, and from there to the database when it is back.
+// Writer makes the events of concurrent requests durable, in batches. If the database does not commit in time, events go to the
+// spool, and to the database when it is back.
 type Writer struct {
 	store     *Store
 	contacts  *contactIDs
@@ -67,7 +66,7 @@ type Writer struct {
 	events *group[presence.Event, persisted]
 	seq    atomic.Uint32
 
-	away  atomic.Bool // the database is known not to accept events, so nobody waits for it
+	away  atomic.Bool // the database does not accept events, so batches go to the spool at once
 	stop  context.CancelFunc
 	ended sync.WaitGroup
 }
@@ -96,8 +95,8 @@ func NewWriter(c Config) *Writer {
 	return w
 }
 
-// Write returns nil once the event is durable, and its Seq set. After an error the event may be stored all the same: a
-// COMMIT whose response was lost. The error is a *LimitError for a contact that is new when too many were.
+// Write returns nil once the event is durable, and sets its Seq. After an error the event may still be stored, if the response
+// to COMMIT was lost. The error is a *LimitError for new contacts over a limit.
 func (w *Writer) Write(ctx context.Context, e *presence.Event) error {
 	e.Seq = int16(w.seq.Add(1) % liveSeqs)
 	result, err := w.events.do(ctx, *e, len(e.Extra))
@@ -111,7 +110,7 @@ func (w *Writer) Write(ctx context.Context, e *presence.Event) error {
 	return result.err
 }
 
-// Close ends the Writer after the last batch. Nobody may call Write or Reject any more.
+// Close ends the Writer after the last batch. Do not call Write or Reject after it.
 func (w *Writer) Close() {
 	w.events.close()
 	w.rejected.group.close()
@@ -125,7 +124,7 @@ type persisted struct {
 	overLimit map[contact]*LimitError // contacts whose events were left out
 }
 
-// persist makes a batch durable, without the events of new contacts over the limits, and calls durable.
+// persist makes a batch durable, except events of new contacts over the limits, and calls durable.
 func (w *Writer) persist(events []presence.Event) persisted {
 	overLimit := w.newcomers.resolve(events)
 	if len(overLimit) > 0 {
@@ -175,12 +174,12 @@ func (w *Writer) append(events []presence.Event) error {
 	return w.spool.Append(records)
 }
 
-// setAway notes after an error that the database is unavailable. It is not if it refuses the data. Without a spool there is nowhere
-// else to write.
+// setAway marks the database as unavailable after an error, unless it rejects the data. Without a spool, there is nowhere else
+// to write.
 func (w *Writer) setAway(err error) { w.away.Store(w.spool != nil && !refusesData(err)) }
 
-// try calls do, which writes to the database, within the timeout. A connection may have broken while it was idle, so there is
-// a second try at once; without a spool there are as many as the timeout allows.
+// try calls do, which writes to the database, within the timeout. It retries at once, since an idle connection may be broken.
+// Without a spool it retries until the timeout.
 func (w *Writer) try(do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.timeout)
 	defer cancel()
@@ -220,8 +219,8 @@ func refusesData(err error) bool {
 	return false
 }
 
-// Away says whether the database is known not to accept events.
+// Away reports whether the database does not accept events.
 func (w *Writer) Away() bool { return w.away.Load() }
 
-// Queued returns how many events gather for the next batch.
+// Queued returns the number of events in the next batch.
 func (w *Writer) Queued() int { return w.events.queued() }

@@ -8,10 +8,10 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// ErrSlow says that a client did not take its messages in time. It may resume with the last ID that it has.
+// ErrSlow says that a client did not read its messages in time. It may resume from its last ID.
 var ErrSlow = errors.New("the client does not read its messages in time")
 
-// queueSize is how many messages wait for a client at most.
+// queueSize is the maximum number of messages that wait for a client.
 const queueSize = 1024
 
 // Filter says which changes a client gets. A nil slice means all.
@@ -21,7 +21,7 @@ type Filter struct {
 	Statuses  []presence.Status // what the contact does after the change
 }
 
-// Restrict leaves only the given instances; nil means all.
+// Restrict limits the filter to instances; nil means all.
 func (f *Filter) Restrict(instances []string) {
 	switch {
 	case instances == nil:
@@ -38,14 +38,14 @@ func (f *Filter) match(m *Message) bool {
 		(f.Statuses == nil || slices.Contains(f.Statuses, m.Status))
 }
 
-// Client gets the changes that its filter lets through. Close ends it.
+// Client gets the changes that pass its filter. Close ends it.
 type Client struct {
 	hub    *Hub
 	filter Filter
 
-	// Resync says that the client has missed changes that are not kept any more.
+	// Resync says that the client has missed changes that are no longer kept.
 	Resync bool
-	// Ready is closed when the hub knows all states. What changes from then on is in the queue.
+	// Ready is closed when the hub has all states. All later changes are in the queue.
 	Ready <-chan struct{}
 	// Ended is closed when the service stops.
 	Ended <-chan struct{}
@@ -71,7 +71,7 @@ func (c *Client) Take() ([]*Message, error) {
 	return queue, nil
 }
 
-// ID returns the ID to resume from, if no message waits for the client, else "".
+// ID returns the ID to resume from; "" if messages wait for the client.
 func (c *Client) ID() string {
 	c.hub.mu.Lock()
 	defer c.hub.mu.Unlock()
@@ -86,7 +86,7 @@ func (c *Client) ID() string {
 // Close ends the client.
 func (c *Client) Close() { c.hub.remove(c) }
 
-// put gives the client a message if it passes the filter.
+// put queues a message if it passes the filter.
 func (c *Client) put(m *Message) {
 	if !c.filter.match(m) {
 		return
@@ -102,7 +102,7 @@ func (c *Client) put(m *Message) {
 	signal(c.wake)
 }
 
-// places are where the index of clients has the filter's: at its phones, or else its instances, or else at the zero name.
+// places returns the filter's keys in the index of clients: its phones, else its instances, else the zero name.
 func (f *Filter) places() (list []name) {
 	switch {
 	case f.Phones != nil:
@@ -119,7 +119,7 @@ func (f *Filter) places() (list []name) {
 	return list
 }
 
-// clients is an index of clients by what they ask for.
+// clients is an index of clients by their filters.
 type clients struct {
 	at    map[name]map[*Client]struct{}
 	count int
@@ -145,7 +145,7 @@ func (s *clients) remove(c *Client) {
 	}
 }
 
-// put gives a message to the clients that ask for it.
+// put passes a message to the clients whose filters may match.
 func (s *clients) put(m *Message) {
 	for _, place := range [...]name{{}, {instanceID: m.InstanceID}, {phone: m.Phone}} {
 		for c := range s.at[place] {

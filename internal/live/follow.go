@@ -17,16 +17,16 @@ const (
 	pollInterval      = time.Second
 	minPollInterval   = 50 * time.Millisecond // between hints
 	pollTimeout       = 10 * time.Second
-	overlap           = 3 * time.Second        // how long after its arrival an event may be committed and still be polled
-	minOverlap        = 100 * time.Millisecond // the same in most polls, as reading all of that each time would cost too much
-	fullInterval      = 3 * time.Second        // between those that read it
+	overlap           = 3 * time.Second        // how long after its arrival an event may be committed for polling to find it
+	minOverlap        = 100 * time.Millisecond // the same in most polls, since a full overlap costs too much
+	fullInterval      = 3 * time.Second        // between polls with the full overlap
 	reconcileInterval = 30 * time.Second
 	reconcileSoon     = 3 * time.Second
 	afterFailure      = time.Minute
 	statesAtOnce      = 1000
 )
 
-// follow reads from the database what other processes have stored, each second and when they give a hint.
+// follow reads events of other processes from the database, each second and after each hint.
 func (h *Hub) follow(ctx context.Context) {
 	var f follower
 	tick := time.NewTicker(pollInterval)
@@ -56,14 +56,14 @@ func (h *Hub) follow(ctx context.Context) {
 	}
 }
 
-// follower is how far the database has been read.
+// follower says how far the database has been read.
 type follower struct {
 	epoch        string // of the hub's journal
 	until        time.Time
-	before       time.Time // the until of the poll before
-	fullyUntil   time.Time // the same with those that were committed late
+	before       time.Time // until of the previous poll
+	fullyUntil   time.Time // the same for events that were committed late
 	fullAt       time.Time // when that was read, by the system's clock
-	others       bool      // other processes have written events lately
+	others       bool      // other processes have written events recently
 	timeoutsAt   time.Time
 	reconcileAt  time.Time
 	longestSoFar time.Duration // that a status lasts without an event
@@ -103,12 +103,12 @@ func (f *follower) poll(ctx context.Context, h *Hub, hinted bool) error {
 	if full {
 		f.fullyUntil, f.fullAt = started, time.Now()
 	}
-	signal(h.askNow) // once more about those for which it failed
+	signal(h.askNow) // retry those that failed
 	return nil
 }
 
-// readRecent reads the latest events, unless others write none: from where the poll before the last one ended, so that the
-// slower all is, the longer an event may take to be committed. Full, it looks back far enough for those that took longer.
+// readRecent reads the latest events if other processes write any. It starts where the poll before the last one ended: if
+// everything is slow, events may take longer to be committed. With full, it also finds events that took longer.
 func (f *follower) readRecent(ctx context.Context, h *Hub, now time.Time, hinted, full bool) error {
 	from, latest := f.until.Add(-minOverlap), hinted || f.others
 	if !f.before.IsZero() && f.before.Before(from) {
@@ -141,7 +141,7 @@ func (f *follower) read(ctx context.Context, h *Hub, after time.Time, until pgty
 	return f.add(ctx, h, rows, func(batch []entry) { h.apply(batch, true) })
 }
 
-// load reads the states of the contacts that may be in the chat. These are not changes, so clients get nothing.
+// load reads the states of contacts that may be in the chat. These are not changes, so it sends no messages.
 func (f *follower) load(ctx context.Context, h *Hub) error {
 	rows, err := f.lastEvents(ctx, h)
 	if err != nil {
@@ -164,8 +164,8 @@ func (f *follower) load(ctx context.Context, h *Hub) error {
 	return err
 }
 
-// reconcile looks at the last event of all contacts that may be in the chat: one may have come too late for polling, by
-// an import or from a spool.
+// reconcile reads the last event of all contacts that may be in the chat: it may have arrived too late for polling, by an
+// import or from a spool.
 func (f *follower) reconcile(ctx context.Context, h *Hub) error {
 	started := time.Now()
 	rows, err := f.lastEvents(ctx, h)
@@ -176,12 +176,12 @@ func (f *follower) reconcile(ctx context.Context, h *Hub) error {
 		h.forget()
 		for _, e := range batch {
 			if c := h.contacts[e.name]; c == nil || e.after(c.last) {
-				h.unclear[e.name] = struct{}{} // there may be others before it
+				h.unclear[e.name] = struct{}{} // there may be earlier ones
 			}
 		}
 	})
 	interval := reconcileInterval
-	if h.now().Sub(f.failedAt) < afterFailure { // the database was away, and events come from spools
+	if h.now().Sub(f.failedAt) < afterFailure { // the database was away, so events arrive from spools
 		interval = reconcileSoon
 	}
 	f.reconcileAt = h.now().Add(max(interval, 20*time.Since(started)))
@@ -197,7 +197,7 @@ func (f *follower) lastEvents(ctx context.Context, h *Hub) ([]db.RecentEventsRow
 	return rows, err
 }
 
-// add gives rows to a function as events of contacts, while the hub is locked.
+// add converts rows to events of contacts and passes them to a function, with the hub locked.
 func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, to func([]entry)) error {
 	names := map[int32]name{}
 	h.mu.Lock()
@@ -227,7 +227,7 @@ func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, t
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.journal.epoch != f.epoch {
-		return nil // it has been asleep meanwhile
+		return nil // it has been asleep since
 	}
 	to(batch)
 	for _, id := range unknown {
@@ -238,8 +238,8 @@ func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, t
 	return nil
 }
 
-// clarify reads from the database the states that do not follow from what is known. That may take longer than polling, which
-// must not wait for it.
+// clarify reads states from the database that the hub cannot compute. This may take longer than polling, which must not wait
+// for it.
 func (h *Hub) clarify(ctx context.Context) {
 	for {
 		select {
@@ -255,7 +255,7 @@ func (h *Hub) clarify(ctx context.Context) {
 	}
 }
 
-// warn logs an error, unless it is that the database is away, which others log.
+// warn logs an error, unless the database is away, which is logged elsewhere.
 func (h *Hub) warn(ctx context.Context, what string, err error) {
 	if err != nil && ctx.Err() == nil && !postgres.IsAway(err) && !errors.Is(err, context.Canceled) {
 		h.log.Warn(what, "error", err)
@@ -278,7 +278,7 @@ func (h *Hub) readUnclear(ctx context.Context) error {
 		var ask db.CurrentStatesParams
 		h.mu.Lock()
 		for n := range h.unclear {
-			delete(h.unclear, n) // an event that comes during the query puts it back
+			delete(h.unclear, n) // an event during the query adds it again
 			ask.Instances, ask.Phones = append(ask.Instances, n.instanceID), append(ask.Phones, n.phone)
 			if len(ask.Phones) == statesAtOnce {
 				break
@@ -300,7 +300,7 @@ func (h *Hub) readUnclear(ctx context.Context) error {
 			for _, row := range rows {
 				n := name{row.Instance, row.Phone}
 				if !h.correct(n, event{presence.Status(row.Status), row.ReceivedAt.Time.UTC(), row.Seq}, row.Since.Time.UTC()) {
-					again[n] = struct{}{} // its last event is in a spool, or has come meanwhile
+					again[n] = struct{}{} // its last event is in a spool, or new
 				}
 			}
 			h.afterwards()
@@ -309,7 +309,7 @@ func (h *Hub) readUnclear(ctx context.Context) error {
 	}
 }
 
-// correct takes what the database says about a contact, unless the hub knows of a later event.
+// correct sets a contact's state from the database, unless the hub has a later event.
 func (h *Hub) correct(n name, last event, since time.Time) bool {
 	c := h.contacts[n]
 	if c == nil {

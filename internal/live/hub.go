@@ -1,7 +1,6 @@
-// Package live tells clients about changes of contacts' statuses as they happen: those by events, which it learns from the
-// process's own writer right after the commit and of other processes from the database, and those by timeouts. It is a
-// feed of state, not of history: after a gap, a client gets the current state of what has changed. While there are no
-// clients it does nothing.
+// Package live sends status changes to clients as they happen, by events and by timeouts. It gets events from the process's own
+// writer right after the commit, and events of other processes from the database. It is a feed of state, not of history: after
+// a gap, a client gets the current state of what has changed. Without clients it does nothing.
 package live
 
 import (
@@ -19,13 +18,13 @@ import (
 )
 
 const (
-	linger       = time.Minute // after the last client has gone, so that it may resume
+	linger       = time.Minute // after the last client has disconnected, so that it can resume
 	incomingSize = 256         // batches of the writer that wait to be delivered
 	forgetAfter  = 10 * time.Minute
-	unseen       = time.Minute // before a contact's first event: an event of that time, by another process, may come late
+	unseen       = time.Minute // before a contact's first event: an earlier event by another process may still arrive
 )
 
-// Hub keeps the state of all contacts that are in the chat or were lately, and tells clients what changes.
+// Hub has the state of all contacts that are or recently were in the chat, and sends changes to clients.
 type Hub struct {
 	pool   *pgxpool.Pool
 	q      *db.Queries
@@ -34,10 +33,10 @@ type Hub struct {
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 
-	disconnected chan struct{} // closed when no client is served any more
+	disconnected chan struct{} // closed by Disconnect
 	disconnect   sync.Once
 
-	awake    atomic.Bool // somebody listens
+	awake    atomic.Bool // there are clients
 	incoming chan []entry
 	pollNow  chan struct{} // has room for one signal
 	askNow   chan struct{} // the same, about contacts that are unclear
@@ -50,11 +49,11 @@ type Hub struct {
 	idleFrom time.Time // when the last client left
 	journal  journal
 	contacts map[name]*contact
-	byID     map[int32]*contact // by the database's id, where that is known
+	byID     map[int32]*contact // by the database's id, if known
 	timeouts map[string]presence.Timeouts
 	heap     timeoutHeap
 	recent   recent
-	unclear  map[name]struct{} // their states are to be read from the database
+	unclear  map[name]struct{} // their states must be read from the database
 	loaded   bool
 	ready    chan struct{} // closed when loaded
 	timer    *time.Timer
@@ -84,7 +83,7 @@ func New(pool *pgxpool.Pool, log *slog.Logger, now func() time.Time) *Hub {
 	return h
 }
 
-// Disconnect tells all clients, and those to come, to end.
+// Disconnect ends all clients, including later ones.
 func (h *Hub) Disconnect() { h.disconnect.Do(func() { close(h.disconnected) }) }
 
 // Close ends the Hub.
@@ -112,8 +111,8 @@ func (h *Hub) Durable(events []presence.Event) {
 	}
 }
 
-// Subscribe adds a client. With the ID of the last message that it has, its queue begins with the current state of the
-// contacts that have changed since then; if these are not known any more, Resync is set.
+// Subscribe adds a client. With the ID of its last message, its queue begins with the current state of the contacts that have
+// changed since then. If the hub no longer knows which have changed, it sets Resync.
 func (h *Hub) Subscribe(f Filter, lastID string) *Client {
 	c := &Client{hub: h, filter: f, Ended: h.disconnected, wake: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -142,7 +141,7 @@ func (h *Hub) Subscribe(f Filter, lastID string) *Client {
 	return c
 }
 
-// Clients returns how many clients there are.
+// Clients returns the number of clients.
 func (h *Hub) Clients() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -156,7 +155,7 @@ func (h *Hub) remove(c *Client) {
 	h.idleFrom = h.now()
 }
 
-// deliver applies what the process's own writer has stored, and timeouts at their moment.
+// deliver applies events of the process's own writer, and timeouts.
 func (h *Hub) deliver(ctx context.Context) {
 	for {
 		select {
@@ -164,7 +163,7 @@ func (h *Hub) deliver(ctx context.Context) {
 			return
 		case batch := <-h.incoming:
 			h.mu.Lock()
-			// Before the states are loaded, nobody knows what a contact did before; loading finds the event.
+			// Before the states are loaded, a contact's previous status is unknown. Loading finds the event.
 			if h.loaded {
 				h.apply(batch, false)
 			}
@@ -177,8 +176,8 @@ func (h *Hub) deliver(ctx context.Context) {
 	}
 }
 
-// apply adds events and announces what changes. Where the order of events does not say since when a contact has its status,
-// the state is read from the database. Polled events may be known already.
+// apply adds events and announces changes. If the events do not say when a status began, the state is read from the database.
+// Polled events may be duplicates.
 func (h *Hub) apply(batch []entry, polled bool) {
 	now := h.now()
 	for _, e := range batch {
@@ -194,7 +193,7 @@ func (h *Hub) apply(batch []entry, polled bool) {
 		case !known:
 			c.previous.at = e.at.Add(-unseen)
 			c.last = e.event
-			if e.status == presence.Unavailable { // as it may have been for long
+			if e.status == presence.Unavailable { // perhaps for long
 				h.unclear[e.name] = struct{}{}
 				continue
 			}
@@ -203,7 +202,7 @@ func (h *Hub) apply(batch []entry, polled bool) {
 			c.add(e.event, h.timeoutsOf(e.instanceID))
 		case polled && (!c.last.after(e.event) || !e.after(c.previous)):
 			continue
-		default: // it came late, and may have begun or ended something
+		default: // it is late, and may have begun or ended a status
 			h.unclear[e.name] = struct{}{}
 			continue
 		}
@@ -212,7 +211,7 @@ func (h *Hub) apply(batch []entry, polled bool) {
 	h.afterwards()
 }
 
-// afterwards is what follows a change of states.
+// afterwards starts the next steps after a change of states.
 func (h *Hub) afterwards() {
 	if len(h.unclear) > 0 {
 		signal(h.askNow)
@@ -228,7 +227,7 @@ func (h *Hub) add(n name) *contact {
 	return c
 }
 
-// announce tells clients what a contact does now, if that is another status than before or began at another time.
+// announce sends the state of a contact to clients if its status or the status' start has changed.
 func (h *Hub) announce(c *contact, now time.Time) {
 	status, since, next := c.status(now, h.timeoutsOf(c.instanceID))
 	h.heap.set(c, next)
@@ -237,7 +236,7 @@ func (h *Hub) announce(c *contact, now time.Time) {
 		return
 	}
 	if c.announced.Status == 0 && status == presence.Unavailable && since.Before(c.last.at) {
-		c.announced.Status, c.announced.Since = status, since // and it was so before the contact came into view
+		c.announced.Status, c.announced.Since = status, since // not a change: the contact was not tracked before
 		return
 	}
 	if since.IsZero() {
@@ -251,7 +250,7 @@ func (h *Hub) announce(c *contact, now time.Time) {
 	h.clients.put(c.message)
 }
 
-// expire announces the statuses that have run out.
+// expire announces statuses that have timed out.
 func (h *Hub) expire() {
 	now := h.now()
 	for len(h.heap) > 0 && !h.heap[0].next.After(now) {
@@ -267,7 +266,7 @@ func (h *Hub) timeoutsOf(instanceID string) presence.Timeouts {
 	return h.timeouts[""]
 }
 
-// sleep forgets everything when the last client has been gone for a while.
+// sleep drops all states some time after the last client has disconnected.
 func (h *Hub) sleep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -277,7 +276,7 @@ func (h *Hub) sleep() {
 	}
 }
 
-// Forget removes the contacts whose last event was erased: no client gets their states any more.
+// Forget removes contacts whose last event was erased.
 func (h *Hub) Forget(erased func(*presence.Event) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -291,7 +290,7 @@ func (h *Hub) Forget(erased func(*presence.Event) bool) {
 	h.forget()
 }
 
-// forget drops the contacts that left the chat long ago. The caller holds the lock.
+// forget drops contacts that left the chat long ago. The caller holds the lock.
 func (h *Hub) forget() {
 	now := h.now()
 	for n, c := range h.contacts {
@@ -313,7 +312,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// timeoutHeap is the contacts whose status changes by a timeout, the next one first.
+// timeoutHeap has the contacts whose status changes by a timeout, the next one first.
 type timeoutHeap []*contact
 
 func (t timeoutHeap) Len() int           { return len(t) }
@@ -339,7 +338,7 @@ func (t *timeoutHeap) Pop() any {
 	return c
 }
 
-// set moves a contact to where it belongs.
+// set adds, moves or removes a contact.
 func (t *timeoutHeap) set(c *contact, next time.Time) {
 	c.next = next
 	switch {

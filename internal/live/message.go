@@ -9,7 +9,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// State is what a contact does, and since when.
+// State is what a contact does, and when that began.
 type State struct {
 	InstanceID  string          `json:"instanceId" doc:"The instance"`
 	Phone       string          `json:"phone" doc:"The contact"`
@@ -30,7 +30,7 @@ type Message struct {
 	ndjson []byte
 }
 
-// ID is the message's name, from which a client may resume.
+// ID is the message's id, from which a client can resume.
 func (m *Message) ID() string { return makeID(m.epoch, m.n) }
 
 func makeID(epoch string, n uint64) string { return epoch + "-" + strconv.FormatUint(n, 10) }
@@ -50,32 +50,32 @@ func (m *Message) marshal() {
 	m.ndjson = []byte(`{"id":"` + m.ID() + `","event":"state","data":` + string(data) + "}\n")
 }
 
-// journal keeps the latest messages, so that a client that was away for a while can resume.
+// journal keeps the latest messages, so that clients can resume.
 type journal struct {
 	epoch    string
 	n        uint64 // of the latest message
 	messages []*Message
 }
 
-// journalSize is how many messages are kept, a power of two.
+// journalSize is the number of messages that are kept, a power of two.
 const journalSize = 1 << 16
 
 func newJournal(now time.Time) journal {
 	return journal{epoch: strconv.FormatInt(now.UnixMicro(), 36), messages: make([]*Message, journalSize)}
 }
 
-// add numbers a message and keeps it in the place of the oldest.
+// add numbers a message and replaces the oldest one with it.
 func (j *journal) add(m *Message) {
 	j.n++
 	m.epoch, m.n = j.epoch, j.n
 	j.messages[j.n%journalSize] = m
 }
 
-// id is the name of the latest message.
+// id returns the id of the latest message.
 func (j *journal) id() string { return makeID(j.epoch, j.n) }
 
-// since returns the messages after the one of the given name, oldest first; false if they are not all kept any more, or
-// the name is none of this journal's.
+// since returns the messages after the one with the given id, oldest first; false if some are no longer kept, or the id is from
+// another journal.
 func (j *journal) since(id string) ([]*Message, bool) {
 	if len(id) <= len(j.epoch)+1 || id[:len(j.epoch)+1] != j.epoch+"-" {
 		return nil, false

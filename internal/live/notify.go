@@ -10,7 +10,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// listen gets other processes' hints while somebody listens here. A pooler has no connection for that.
+// listen gets hints of other processes while there are clients. It does not work behind a pooler.
 func (h *Hub) listen(ctx context.Context) {
 	for ctx.Err() == nil {
 		if h.awake.Load() {
@@ -29,7 +29,7 @@ func (h *Hub) listen(ctx context.Context) {
 var errPooled = errors.New("a pooler does not support notifications")
 
 func (h *Hub) listenOnce(ctx context.Context) error {
-	conn, err := postgres.Open(ctx, h.pool, "live") // the name that NotifyLive looks for
+	conn, err := postgres.Open(ctx, h.pool, "live") // NotifyLive looks for this name
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 		hint, err := conn.WaitForNotification(limited)
 		cancel()
 		switch {
-		case err == nil && hint.Payload == own: // by this process
+		case err == nil && hint.Payload == own: // the hint is from this process
 		case err == nil:
 			signal(h.pollNow)
 		case limited.Err() == nil || ctx.Err() != nil:
@@ -58,9 +58,9 @@ func (h *Hub) listenOnce(ctx context.Context) error {
 	return nil
 }
 
-// notify tells other processes about what this one has stored. It gives at most a hint in 50 ms, on a connection of its own: in
-// the transaction of a batch, NOTIFY would make all commits of the server wait for each other. While nobody listens, it only
-// looks each second whether somebody does.
+// notify tells other processes that this one has stored events, with at most one hint in 50 ms. It does not use the batch's
+// transaction: there, NOTIFY would make all commits of the server wait for each other. If no process listens, it checks only
+// each second.
 func (h *Hub) notify(ctx context.Context) {
 	for {
 		select {

@@ -10,11 +10,11 @@ import (
 const (
 	bucketLength = 100 * time.Millisecond
 	keepRecent   = 8 * time.Second // longer than a poll looks back
-	settled      = 3               // buckets: events of the last ones may be between the database and the hub
+	settled      = 3               // buckets: events in the last ones may not have reached the hub yet
 )
 
-// recent is the events of the last seconds that the hub has applied, by when they were received. Where the database has as
-// many, with the same sum of times, it has no others: a poll need not read these again.
+// recent has the events of the last seconds that the hub has applied, in buckets of time. If the database has as many in a
+// bucket, with the same sum of times, it has no others, and polls skip the bucket.
 type recent map[int64]map[seenEvent]struct{}
 
 type seenEvent struct {
@@ -23,13 +23,13 @@ type seenEvent struct {
 	seq     int16
 }
 
-// bucketOf numbers the buckets. A bucket ends with the moment that is its number times its length, which is in it.
+// bucketOf returns the number of a bucket. The bucket ends at its number times its length, inclusive.
 func bucketOf(at int64) int64 {
 	length := bucketLength.Microseconds()
 	return (at + length - 1) / length
 }
 
-// add returns whether an event is none of those that are known.
+// add returns false for a duplicate.
 func (r recent) add(c *contact, e event, now time.Time) bool {
 	if now.Sub(e.at) > keepRecent {
 		return true
@@ -54,7 +54,7 @@ func (r recent) add(c *contact, e event, now time.Time) bool {
 	return true
 }
 
-// sum returns how many events are in a bucket, and the sum of their times since a moment.
+// sum returns the number of events in a bucket, and the sum of their times since a moment.
 func (r recent) sum(bucket, since int64) (events, total int64) {
 	for seen := range r[bucket] {
 		events++
@@ -63,8 +63,8 @@ func (r recent) sum(bucket, since int64) (events, total int64) {
 	return events, total
 }
 
-// unknown returns the range of time between two moments, except for the last ones, outside of which the database has no other
-// events than the hub.
+// unknown compares the database with the hub between two moments, except for the last buckets. It returns the range that has
+// all differences.
 func (h *Hub) unknown(ctx context.Context, from, to time.Time) (after, until time.Time, any bool, err error) {
 	first, last := bucketOf(from.UnixMicro())-1, bucketOf(to.UnixMicro())-1-settled
 	start := first * bucketLength.Microseconds()

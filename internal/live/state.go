@@ -6,17 +6,16 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// The rules from a contact's last event to its status now are those of status_before, pauses_at and leaves_at in
+// The rules that compute a contact's status from its last event are those of status_before, pauses_at and leaves_at in
 // migrations/00002_spans.sql; a test compares the two.
 
-// event is what a status follows from.
 type event struct {
 	status presence.Status
 	at     time.Time
 	seq    int16
 }
 
-// after says whether e counts later than o of the same contact.
+// after reports whether e is later than o, an event of the same contact.
 func (e event) after(o event) bool { return e.at.After(o.at) || e.at.Equal(o.at) && e.seq > o.seq }
 
 // timeouts returns when the status that e set becomes PAUSED and when UNAVAILABLE, if no event renews it. Zero: never.
@@ -34,13 +33,13 @@ func (e event) timeouts(t presence.Timeouts) (pauses, leaves time.Time) {
 	return pauses, leaves
 }
 
-// contact is one contact's last events and what was last announced of it.
+// contact has the last events and the last announced state of a contact.
 type contact struct {
 	instanceID, phone string
 
 	last     event
-	since    time.Time // since when the contact had last.status at last.at; zero: not known
-	previous event     // the one before, if that is known
+	since    time.Time // when last.status began, as of last.at; zero: unknown
+	previous event     // the one before, if known
 
 	announced State
 	message   *Message  // the latest one about the contact, nil if there is none
@@ -48,8 +47,8 @@ type contact struct {
 	index     int       // in the hub's heap of timeouts, -1: not in it
 }
 
-// status returns the contact's status at a moment not before its last event, since when, and when that changes next by a
-// timeout. The moment of a timeout belongs to the status that follows.
+// status returns the contact's status at a time not before its last event, when it began, and when a timeout changes it. The
+// time of a timeout belongs to the next status.
 func (c *contact) status(at time.Time, t presence.Timeouts) (status presence.Status, since, next time.Time) {
 	pauses, leaves := c.last.timeouts(t)
 	switch {
@@ -63,11 +62,11 @@ func (c *contact) status(at time.Time, t presence.Timeouts) (status presence.Sta
 	return c.last.status, c.since, leaves
 }
 
-// add makes e the contact's last event. It must count later than the last.
+// add makes e the contact's last event. It must be later than the current one.
 func (c *contact) add(e event, t presence.Timeouts) {
 	since := e.at
 	if !c.last.at.IsZero() {
-		if e.at.Equal(c.last.at) { // the other one does not count then: what was before it is not known any more
+		if e.at.Equal(c.last.at) { // e replaces the other one, and what was before that is unknown
 			c.last, c.since = e, time.Time{}
 			return
 		}

@@ -11,10 +11,10 @@ import (
 
 const readyTimeout = 10 * time.Second
 
-// ErrNotReady says that the states are not loaded, as while the database is away, or that the service stops.
+// ErrNotReady says that the states are not loaded, for example while the database is away, or that the service stops.
 var ErrNotReady = errors.New("the live states are not loaded")
 
-// AwaitReady returns once all that changes from now on reaches the client.
+// AwaitReady returns once the client gets all changes.
 func (c *Client) AwaitReady(ctx context.Context) error {
 	select {
 	case <-c.Ready:
@@ -31,7 +31,7 @@ func (c *Client) AwaitReady(ctx context.Context) error {
 // Until is what to wait for.
 type Until string
 
-// What to wait for: a status, or that the contact has neither typed nor recorded for a while.
+// UntilIdle is that the contact has neither typed nor recorded for a while.
 const (
 	UntilIdle        Until = "idle"
 	UntilTyping      Until = "typing"
@@ -40,24 +40,24 @@ const (
 	UntilUnavailable Until = "unavailable"
 )
 
-// WaitQuery asks for the moment at which a contact does something.
+// WaitQuery says what to wait for.
 type WaitQuery struct {
 	InstanceID, Phone string
 	Until             Until
 	Settle            time.Duration // with UntilIdle: for how long
 	Timeout           time.Duration
-	// Since, unless zero, is for UntilIdle the moment from which Settle counts at the earliest. With a status, it is enough if
-	// the contact has had the status since then.
+	// Since is the earliest start of Settle with UntilIdle. With a status, it is enough if the contact has had the status since
+	// then. Zero: not set.
 	Since time.Time
 }
 
-// Waited is what a contact does when the wait is over.
+// Waited is the state of a contact after a wait.
 type Waited struct {
 	presence.Contact
 	TimedOut bool `json:"timedOut" doc:"The timeout ended the wait"`
 }
 
-// Wait returns when a contact does what is waited for, or after the timeout. reader must have a running clock.
+// Wait waits for a contact, or until the timeout. reader must have a running clock.
 func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (out Waited, err error) {
 	timedOut := time.NewTimer(ask.Timeout)
 	defer timedOut.Stop()
@@ -81,7 +81,7 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 			from = w.quietFrom
 		}
 	}
-	// What the contact has done lately.
+	// What the contact has done recently.
 	spans, err := reader.At(now).Timeline(ctx, ask.InstanceID, ask.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)
 	if err != nil {
 		return out, err
@@ -121,15 +121,15 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 	return out, err
 }
 
-// waiter decides from what a contact does whether the wait is over.
+// waiter decides whether a wait is over.
 type waiter struct {
 	until     Until
 	met       bool      // the contact has had the status
-	busy      bool      // it types or records
-	quietFrom time.Time // it has done neither from here on, unless busy
+	busy      bool      // the contact types or records
+	quietFrom time.Time // when it stopped, unless busy
 }
 
-// see tells the waiter of a status that the contact has had from a moment on.
+// see adds a status of the contact, and when it began.
 func (w *waiter) see(status presence.Status, since time.Time) {
 	if w.until != UntilIdle {
 		w.met = w.met || status == awaited[w.until]

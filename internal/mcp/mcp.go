@@ -1,6 +1,6 @@
-// Package mcp has the tools that language models call by the Model Context Protocol: a few queries of package history, and a
-// wait of package live. Package api serves them over HTTP, and a command on standard input and output. It checks the arguments
-// of the model; authorization is up to the caller.
+// Package mcp has the tools that language models call by the Model Context Protocol: some queries of package history, and a
+// wait of package live. Package api serves them over HTTP, and the command mcp on standard input and output. It checks the
+// arguments of the model; the caller checks authorization.
 package mcp
 
 import (
@@ -17,26 +17,26 @@ import (
 )
 
 const (
-	maxRows = 500 // of one response: models read all of it
+	maxRows = 500 // of one response, since models read all of it
 	maxWait = time.Minute
 )
 
-// Config is what the tools work with.
+// Config is what the tools need.
 type Config struct {
 	History *history.Reader
 	Live    *live.Hub
 	Version string
 	Now     func() time.Time
-	Visible []string // the instances that may be seen; nil is all
-	MayWait bool     // the tool wait is there
-	// Ask runs a question when there is room for it, and gives errors the form that the caller may see.
+	Visible []string // visible instances; nil: all
+	MayWait bool     // whether there is the tool wait
+	// Ask runs a query within the limits of the service, and converts errors for the caller.
 	Ask func(ctx context.Context, weight Weight, question func(context.Context) error) error
 }
 
-// Weight says what a question costs.
+// Weight says what a query costs.
 type Weight int
 
-// A question is about a contact, or about all contacts of an instance; or it waits, without a connection of the database.
+// A query reads a contact (Light) or all contacts of an instance (Heavy), or it waits without a database connection (Waiting).
 const (
 	Light Weight = iota
 	Heavy
@@ -119,7 +119,7 @@ type rangeInput struct {
 	TZ       string `json:"tz,omitempty" jsonschema:"IANA time zone of dates and hours; default: the instance's"`
 }
 
-// over returns the range and its time zone, and a Reader whose clock stands still.
+// over returns the range and its time zone, and a Reader with a fixed clock.
 func (t *tools) over(ctx context.Context, in rangeInput) (reader *history.Reader, over history.Calendar, err error) {
 	now := t.Now()
 	reader = t.History.At(now)
@@ -229,7 +229,7 @@ func (t *tools) wait(ctx context.Context, in waitInput) (any, error) {
 	return t.Live.Wait(ctx, t.History, ask)
 }
 
-// oneOf reads an argument that is one of some words; the first is the default.
+// oneOf reads an argument with fixed values; the first is the default.
 func oneOf[T ~string](field, text string, words ...T) (T, error) {
 	if text == "" {
 		return words[0], nil

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// HTTPRequest counts a request by the pattern of its route, its method and the class of its status, 0 if none was
-// written, and the time it took.
+// HTTPRequest counts a request and its time by route, method and class of the status. A status of 0 means that none was
+// written.
 func (m *Metrics) HTTPRequest(pattern, method string, status int, took time.Duration) {
 	if status == 0 {
 		status = http.StatusOK // what net/http sends for a handler that writes nothing

@@ -1,5 +1,5 @@
 // Package metrics counts what the service does: webhook and ingest count callbacks and events, app requests and background
-// work. Prometheus scrapes the counts, and the status page shows some of them. Nothing in it names a contact.
+// work. Prometheus scrapes the counts, and the status page shows some of them. No metric names a contact.
 package metrics
 
 import (
@@ -122,7 +122,7 @@ func (m *Metrics) Count(events []presence.Event, result string) {
 	}
 }
 
-// RetentionRun counts a run of the retention, which deleted so many events and ended with err.
+// RetentionRun counts a run of the retention and the events that it deleted.
 func (m *Metrics) RetentionRun(events int64, err error) {
 	m.retentionEvents.Add(float64(events))
 	if err != nil {
@@ -141,7 +141,7 @@ func (m *Metrics) IntervalRefresh(took time.Duration, err error) {
 	}
 }
 
-// IntervalStatus records what is not stored yet.
+// IntervalStatus records how far the stored intervals are behind.
 func (m *Metrics) IntervalStatus(ageSeconds float64, lateContacts int64) {
 	m.intervalAge.Set(ageSeconds)
 	m.lateContacts.Set(float64(lateContacts))

@@ -28,7 +28,7 @@ func (m *Metrics) WatchPool(name string, pool *pgxpool.Pool) {
 	}, func() float64 { return pool.Stat().EmptyAcquireWaitTime().Seconds() })
 }
 
-// BuildInfo adds which program this is.
+// BuildInfo adds the version of the program.
 func (m *Metrics) BuildInfo(version string) {
 	m.gauge("presencelog_build_info", "Always 1; the labels have the versions of presencelog and Go.",
 		prometheus.Labels{"version": version, "goversion": runtime.Version()}, func() float64 { return 1 })

@@ -12,7 +12,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Refusal is how often callbacks were refused for one reason.
+// Refusal counts the callbacks that were refused for one reason.
 type Refusal struct {
 	Reason   string    `json:"reason"`
 	Instance string    `json:"instance" doc:"The instance of the token, if it is limited to one, else empty"`
@@ -33,8 +33,8 @@ type totals struct {
 	refusals map[refusalKey]Refusal
 }
 
-// Refuse counts a callback that was refused: reason is one of a few words, instance that of the sender's token or "". Never
-// is it what the sender says, which may be anything.
+// Refuse counts a refused callback. reason is one of a few words; instance is that of the sender's token, or "". Neither is
+// text from the sender.
 func (m *Metrics) Refuse(reason, instance string) {
 	m.refused.WithLabelValues(reason, instance).Inc()
 	m.mu.Lock()
@@ -53,5 +53,5 @@ func (m *Metrics) Refusals() []Refusal {
 	return append([]Refusal{}, slices.SortedFunc(maps.Values(m.refusals), Refusal.compare)...) // never null
 }
 
-// Received is how many events were counted.
+// Received returns the number of received events.
 func (m *Metrics) Received() int64 { return m.received.Load() }

@@ -41,7 +41,7 @@ var server struct {
 func Main(m *testing.M) int {
 	code := m.Run()
 	if server.embedded != nil {
-		// It is no failure of the tests: the server only took long to stop, as on a busy machine. Package embedded tests Close.
+		// This does not fail the tests: on a busy machine, the server may stop slowly. Package embedded tests Close.
 		if err := server.embedded.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "pgtest:", err)
 		}
@@ -75,7 +75,7 @@ func Empty(t testing.TB) string {
 	return create(t, "template0")
 }
 
-// Server returns a server of the test's own, with PostgreSQL's settings, which stops when the test ends.
+// Server returns a separate server with settings, which stops when the test ends.
 func Server(t testing.TB, settings map[string]string) *embedded.Server {
 	t.Helper()
 	dir, err := makeDir()
@@ -93,11 +93,11 @@ func Server(t testing.TB, settings map[string]string) *embedded.Server {
 	return s
 }
 
-// makeDir makes a directory for a server. It is not t.TempDir's: if this is root, PostgreSQL runs as another user, who cannot
+// makeDir creates a directory for a server. It does not use t.TempDir: for root, PostgreSQL runs as another user, who cannot
 // enter that.
 func makeDir() (string, error) { return os.MkdirTemp("", "presencelog-test-") }
 
-// Strings returns the rows of a query with one column of text, which a pool or a connection runs.
+// Strings returns the rows of a query with one column of text.
 func Strings(t testing.TB, conn db.DBTX, sql string, args ...any) []string {
 	t.Helper()
 	rows, err := conn.Query(t.Context(), sql, args...)
@@ -111,7 +111,7 @@ func Strings(t testing.TB, conn db.DBTX, sql string, args ...any) []string {
 	return list
 }
 
-// Output is what a process or a log has written. It may be read meanwhile.
+// Output collects the output of a process or a log. It can be read at any time.
 type Output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -145,8 +145,7 @@ func Seed(t testing.TB) uint64 {
 	return seed
 }
 
-// Rand returns random numbers that follow from Seed. Several goroutines may use it; which of them gets a number then depends
-// on their order.
+// Rand returns random numbers derived from Seed. Several goroutines may use it; which one gets a number depends on their order.
 func Rand(t testing.TB) *rand.Rand {
 	t.Helper()
 	return rand.New(&lockedSource{source: rand.NewPCG(Seed(t), 0)})
@@ -163,10 +162,10 @@ func (s *lockedSource) Uint64() uint64 {
 	return s.source.Uint64()
 }
 
-// Timeout is how long tests wait for what happens in the end. It measures nothing, and is long for a machine that is busy.
+// Timeout is how long tests wait for something that must happen. It is long because machines may be busy.
 const Timeout = 2 * time.Minute
 
-// Eventually waits until a condition holds. If it takes minutes, the test fails and names what did not happen.
+// Eventually waits until a condition holds. After Timeout, the test fails and says what did not happen.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(Timeout); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -176,8 +175,7 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// AwaitBlocked waits until a connection to the pool's database waits for a lock. If what should wait is done instead, the
-// test fails.
+// AwaitBlocked waits until a connection to the pool's database waits for a lock. If done has a result first, the test fails.
 func AwaitBlocked(t testing.TB, pool *pgxpool.Pool, done <-chan error) {
 	t.Helper()
 	Eventually(t, "a connection waits for a lock", func() (blocked bool) {
@@ -198,7 +196,7 @@ func AwaitBlocked(t testing.TB, pool *pgxpool.Pool, done <-chan error) {
 	})
 }
 
-// create copies a database, the migrated one for "". It starts the server if it does not run yet.
+// create copies a template database; "" is the migrated one. It starts the server if necessary.
 func create(t testing.TB, template string) string {
 	t.Helper()
 	server.Do(func() { server.err = start() })
@@ -224,7 +222,7 @@ func create(t testing.TB, template string) string {
 	return url
 }
 
-// checkSums says whether interval_sums equals the sums of intervals, whatever a test has done to these.
+// checkSums returns an error unless interval_sums equals the sums of intervals.
 func checkSums(database string) error {
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, database)
@@ -268,8 +266,8 @@ func start() error {
 		server.dir = dir
 		server.embedded, err = embedded.Open(ctx, dir, embedded.Options{Settings: map[string]string{
 			"fsync": "off", "full_page_writes": "off",
-			"max_connections": "500", // there are as many tests at a time as processors
-			"autovacuum":      "off", // so that statistics, plans and locks do not depend on when it comes by
+			"max_connections": "500", // for as many parallel tests as processors
+			"autovacuum":      "off", // so that statistics, plans and locks do not depend on its timing
 		}})
 		if err != nil {
 			return err
@@ -279,7 +277,7 @@ func start() error {
 	return makeTemplate(ctx)
 }
 
-// makeTemplate creates the database that tests copy. Its name contains a hash of the migrations, so that it can stay on a
+// makeTemplate creates the database that tests copy. Its name has a hash of the migrations, so that it can be reused on a
 // server that outlives the tests.
 func makeTemplate(ctx context.Context) error {
 	hash := sha256.New()
@@ -301,7 +299,7 @@ func makeTemplate(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close(ctx)
-	// Only one of the test binaries that share a server creates it.
+	// Several test binaries may share a server: only one creates the template.
 	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext('presencelog test template'))"); err != nil {
 		return err
 	}
@@ -321,7 +319,7 @@ func makeTemplate(ctx context.Context) error {
 		return err
 	}
 	err = postgres.Up(ctx, pool)
-	if err == nil { // as if tests began in the past, so that their events are in time
+	if err == nil { // as if tests began in the past, so that their events are not late
 		_, err = pool.Exec(ctx, "UPDATE interval_progress SET watermark = '-infinity', cutoff = '-infinity'")
 	}
 	pool.Close()

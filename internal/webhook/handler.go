@@ -1,5 +1,5 @@
-// Package webhook is the receiver, the first step on the way of an event: it authorizes gateways, decodes their callbacks with
-// package gateway, hands events to package ingest, and responds once they are durable.
+// Package webhook is the receiver: it authorizes gateways, decodes their callbacks with package gateway, passes events to
+// package ingest, and responds once they are durable.
 package webhook
 
 import (
@@ -33,8 +33,8 @@ const maxBody = 64 << 10
 type Config struct {
 	Writer *ingest.Writer
 	Auth   *auth.Authenticator
-	Erased func(*presence.Event) bool // whether an event belongs to a contact of which nothing may be collected
-	// KeepUnknown keeps the content of rejected payloads whose type is unknown, and which may be messages.
+	Erased func(*presence.Event) bool // reports whether an event must not be stored
+	// KeepUnknown keeps the content of rejected payloads of unknown type, which may be messages.
 	KeepUnknown bool
 	Metrics     *metrics.Metrics
 	Log         *slog.Logger
@@ -46,7 +46,7 @@ type receiver struct {
 
 	mu     sync.Mutex
 	logged map[string]time.Time // when refusals for a reason were last logged
-	since  map[string]int       // and how many there were since then
+	since  map[string]int       // number of refusals since then
 }
 
 // Register adds the receiver's routes to mux.
@@ -92,28 +92,27 @@ func (rc *receiver) zapi(w http.ResponseWriter, r *http.Request) {
 		writeUnavailable(w, r, err)
 		return
 	}
-	// Written by hand, since it is the response to nearly every request: an id has nothing to escape.
+	// Nearly every response is this one, so it is not encoded by a JSON library. An id needs no escaping.
 	send(w, `{"id":"`+presence.EventID(event.ReceivedAt, event.Seq)+"\"}\n")
 }
 
 func (rc *receiver) ignore(w http.ResponseWriter, kind string) {
 	rc.Metrics.Ignored.Add(1)
-	quoted, _ := jsontext.AppendQuote(nil, kind) // the error only tells of bytes that are not UTF-8
+	quoted, _ := jsontext.AppendQuote(nil, kind) // the only error is invalid UTF-8
 	send(w, `{"ignored":`+string(quoted)+"}\n")
 }
 
 var errOtherInstance = problem.New(http.StatusForbidden, "The token is for other instances only.")
 
-// refusal is why a callback of a known sender is not taken.
+// refusal says why a callback of a known sender is rejected.
 type refusal struct {
 	reason  string // a word for the metrics
 	problem *problem.Problem
 }
 
-// refuse responds that a payload is rejected, once it is kept: the sender may never send it again, and a later version may
-// accept it. One of another type is ignored, whatever is wrong with it: it may be a message, and those are not kept. If the type
-// is unknown it may be one too: its length and the reason are kept, but not its content. One of an instance that the sender may
-// not send events of is not kept either, since it may become an event later; nor is one of a contact that is blocked.
+// refuse keeps a rejected payload and responds: the sender may never send it again, and a later version may accept it. Payloads
+// of other types are ignored, since they may be messages, which are not stored. If the type is unknown, only the length and the
+// reason are kept. Nothing is kept of blocked contacts, nor of instances that the sender's token is not for.
 func (rc *receiver) refuse(
 	w http.ResponseWriter, r *http.Request, sender *auth.Principal, receivedAt time.Time, body []byte, why *refusal,
 ) {
@@ -138,7 +137,7 @@ func (rc *receiver) refuse(
 	if kind == gateway.PresenceZAPI || rc.KeepUnknown {
 		rejected.Body = body
 	}
-	ctx := context.WithoutCancel(r.Context()) // a client that disconnects half way is gone already
+	ctx := context.WithoutCancel(r.Context()) // the client may have disconnected
 	if err := rc.Writer.Reject(ctx, rejected); err != nil {
 		if !errors.Is(err, ingest.ErrBusy) {
 			rc.Log.Error("keeping a rejected payload", "error", err)
@@ -160,7 +159,7 @@ func writeUnavailable(w http.ResponseWriter, r *http.Request, err error) {
 	problem.Unavailable("The event could not be stored now; send it again later.").ServeHTTP(w, r)
 }
 
-// turnAway refuses a callback whose sender may not send it. Nothing of it is kept.
+// turnAway refuses a callback of a sender who is not authorized for it. Nothing is kept.
 func (rc *receiver) turnAway(w http.ResponseWriter, r *http.Request, sender *auth.Principal, why error) {
 	reason := "unauthorized"
 	if p, ok := errors.AsType[*problem.Problem](why); ok {
@@ -179,7 +178,7 @@ func (rc *receiver) turnAway(w http.ResponseWriter, r *http.Request, sender *aut
 	problem.Write(w, r, why)
 }
 
-// logInterval is how often refusals for the same reason are logged at most: anybody can cause them.
+// logInterval is the minimum time between messages about the same reason: anybody can cause refusals.
 const logInterval = time.Minute
 
 // count counts a callback that is refused. sender may be nil.
@@ -201,9 +200,9 @@ func (rc *receiver) count(reason string, sender *auth.Principal, client string) 
 	}
 }
 
-// read returns the body, or as much of it as there is together with why it is refused.
+// read returns the body, or the part of it that was received and the reason for rejecting it.
 //
-// Where no token is needed, the media type is: without one, any web page can make a browser send a body.
+// If no token is needed, the media type is required: without one, any web page can make a browser send a body.
 func read(w http.ResponseWriter, r *http.Request, needType bool) ([]byte, *refusal) {
 	contentType := r.Header.Get("Content-Type")
 	body, err := readAll(r.Body, r.ContentLength)
