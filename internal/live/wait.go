@@ -31,7 +31,7 @@ func (c *Client) AwaitReady(ctx context.Context) error {
 // Until is what to wait for.
 type Until string
 
-// UntilIdle is that the contact has neither typed nor recorded for a while.
+// UntilIdle waits until the contact has neither typed nor recorded for a while, the others for a status.
 const (
 	UntilIdle        Until = "idle"
 	UntilTyping      Until = "typing"

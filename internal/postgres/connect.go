@@ -1,5 +1,5 @@
-// Package postgres connects to the database and manages its schema: pools, migrations, partitions, maintenance. All other
-// packages query through its pools, with the code that sqlc generates from queries/.
+// Package postgres connects to the database and manages its schema: pools, migrations, partitions, maintenance. Other packages
+// query through its pools, with the code that sqlc generates from queries/.
 package postgres
 
 import (
@@ -22,14 +22,13 @@ import (
 	"github.com/presencelog/presencelog/db"
 )
 
-// Connect opens a pool of at most maxConns connections for one purpose, named in pg_stat_activity as
-// "presencelog <purpose>". The database need not be reachable yet.
+// Connect opens a pool of at most maxConns connections. Its application_name is "presencelog <purpose>". The database need not
+// be reachable yet.
 func Connect(ctx context.Context, connString, purpose string, maxConns int32) (*pgxpool.Pool, error) {
 	return connect(ctx, connString, purpose, maxConns, false)
 }
 
-// Reserve opens a pool like Connect that holds its connections from the start, so that nobody else can take the last ones
-// that the server accepts.
+// Reserve opens a pool like Connect that keeps all its connections open, so that others cannot use up the server's connections.
 func Reserve(ctx context.Context, connString, purpose string, conns int32) (*pgxpool.Pool, error) {
 	return connect(ctx, connString, purpose, conns, true)
 }
@@ -42,7 +41,7 @@ func connect(ctx context.Context, connString, purpose string, maxConns int32, re
 	config.MaxConns = maxConns
 	if reserve {
 		config.MinConns = maxConns
-		config.MaxConnLifetime = 365 * 24 * time.Hour // a closed connection may be taken by others
+		config.MaxConnLifetime = 365 * 24 * time.Hour // others may use up a closed connection
 	}
 	params := config.ConnConfig.RuntimeParams
 	params["application_name"] = "presencelog " + purpose
@@ -51,9 +50,8 @@ func connect(ctx context.Context, connString, purpose string, maxConns int32, re
 	return pgxpool.NewWithConfig(ctx, config)
 }
 
-// adapt makes a function that prepares the configuration of each connection for what it leads to: PostgreSQL, or a pooler of
-// transactions, behind which neither session settings nor prepared statements work. The first connection finds out, when the
-// database can be reached.
+// adapt returns a function that configures each connection for PostgreSQL or for a transaction pooler, behind which neither
+// session settings nor prepared statements work. The first connection that reaches the database detects which it is.
 func adapt() func(context.Context, *pgx.ConnConfig) error {
 	var pooled atomic.Pointer[bool]
 	return func(ctx context.Context, config *pgx.ConnConfig) error {
@@ -73,7 +71,7 @@ func adapt() func(context.Context, *pgx.ConnConfig) error {
 	}
 }
 
-// Open makes a connection like those of a pool, for another purpose, outside of it.
+// Open opens a connection like those of a pool, but outside of it, for another purpose.
 func Open(ctx context.Context, pool *pgxpool.Pool, purpose string) (*pgx.Conn, error) {
 	config := pool.Config()
 	if err := config.BeforeConnect(ctx, config.ConnConfig); err != nil {
@@ -83,7 +81,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, purpose string) (*pgx.Conn, e
 	return pgx.ConnectConfig(ctx, config.ConnConfig)
 }
 
-// Ping tries whether the database can be reached. Its error says in one line which server could not be, and why.
+// Ping checks whether the database can be reached. Its error names the server and the cause in one line.
 func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	err := pool.Ping(ctx)
 	failed, ok := errors.AsType[*pgconn.ConnectError](err)
@@ -111,7 +109,7 @@ func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	return &unreachableError{server, why, err}
 }
 
-// unreachableError is a connect error of pgx in one line: pgx lists each attempt, with and without TLS, to each address.
+// unreachableError is a connect error of pgx in one line. pgx lists each attempt, with and without TLS, to each address.
 type unreachableError struct {
 	server     string
 	why, whole error
@@ -124,11 +122,11 @@ func (e *unreachableError) Error() string {
 func (e *unreachableError) Unwrap() error { return e.whole }
 
 var settings = map[string]string{
-	// A response of 200 means durable, whatever the default of the role or the server is.
+	// A response of 200 means durable, regardless of the default of the role or the server.
 	"synchronous_commit": "on",
-	// Compiling costs these queries a hundred times what it saves.
+	// For these queries, compiling costs a hundred times what it saves.
 	"jit": "off",
-	// Planning a query over all partitions costs more than running it; every plan here prunes as it runs.
+	// Planning a query over all partitions costs more than running it. All plans prune partitions at run time.
 	"plan_cache_mode": "force_generic_plan",
 }
 
@@ -146,7 +144,7 @@ func behindPooler(ctx context.Context, config *pgx.ConnConfig) (bool, error) {
 	return false, conn.Close(context.WithoutCancel(ctx))
 }
 
-// Pooled reports whether a connection leads to a pooler instead of the server itself.
+// Pooled reports whether a connection is to a pooler.
 func Pooled(conn *pgx.Conn) bool {
 	return conn.Config().DefaultQueryExecMode == pgx.QueryExecModeCacheDescribe
 }
@@ -165,8 +163,8 @@ func ErrorClass(err error) string {
 	return code[:min(2, len(code))]
 }
 
-// IsAway reports whether an error says that the server cannot be reached, is not ready, is overloaded or ended the connection, so
-// that a later try may succeed.
+// IsAway reports whether the server cannot be reached, is not ready, is overloaded or ended the connection, so that a retry may
+// succeed.
 func IsAway(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	switch ErrorClass(err) {
@@ -183,8 +181,8 @@ func IsAway(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || pgconn.SafeToRetry(err)
 }
 
-// CheckNew opens a new connection and has it do what maintenance needs. Connections that are open already say nothing of
-// that: a server whose programs were replaced below it goes on serving them, but can load nothing for new ones.
+// CheckNew checks that a new connection can do maintenance. Open connections do not show that: if the server's programs are
+// replaced while it runs, they still work, but new ones cannot load libraries.
 func CheckNew(ctx context.Context, pool *pgxpool.Pool) error {
 	conn, err := Open(ctx, pool, "check")
 	if err != nil {
@@ -197,7 +195,7 @@ func CheckNew(ctx context.Context, pool *pgxpool.Pool) error {
 // InDatabase returns the connection string of another database of the same server.
 func InDatabase(url, name string) string {
 	if !strings.Contains(url, "://") {
-		return url + " dbname=" + name // the last one counts
+		return url + " dbname=" + name // the last one wins
 	}
 	base, query, _ := strings.Cut(url, "?")
 	if at := strings.LastIndex(base, "/"); at > len("postgres://") {

@@ -17,7 +17,7 @@ import (
 // ErrBusy says that another process is maintaining the database.
 var ErrBusy = errors.New("another process is maintaining the database; try again later")
 
-// Maintain calls do, which uses other connections, while no other process maintains the database. If one does, it returns
+// Maintain calls do, which uses other connections, under a lock against other processes. If one has the lock, it returns
 // ErrBusy.
 func Maintain(ctx context.Context, pool *pgxpool.Pool, do func() error) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
@@ -26,8 +26,8 @@ func Maintain(ctx context.Context, pool *pgxpool.Pool, do func() error) error {
 		} else if err != nil {
 			return err
 		}
-		// Another statement, so that this transaction keeps no snapshot, which the first one does until then: VACUUM would
-		// remove nothing that is deleted meanwhile, and REINDEX CONCURRENTLY would wait for it, and so for itself.
+		// A second statement releases the snapshot of the first one. With a snapshot, VACUUM could not remove rows deleted
+		// later, and REINDEX CONCURRENTLY would wait for this transaction, and so for itself.
 		if _, err := tx.Exec(ctx, "SELECT"); err != nil {
 			return err
 		}
@@ -35,8 +35,8 @@ func Maintain(ctx context.Context, pool *pgxpool.Pool, do func() error) error {
 	})
 }
 
-// AwaitOlder waits, but not for longer than most, until the transactions that began before now hold none of these locks. It
-// reports whether that is so.
+// AwaitOlder waits, at most for most, until no transaction that began before now holds these locks. It reports whether that is
+// so.
 func AwaitOlder(ctx context.Context, q *db.Queries, locks db.OlderLocksParams, most time.Duration) (released bool, err error) {
 	if locks.Moment, err = q.Clock(ctx); err != nil {
 		return false, err
@@ -52,13 +52,13 @@ func AwaitOlder(ctx context.Context, q *db.Queries, locks db.OlderLocksParams, m
 	}
 }
 
-// PackPast packs the partitions of past months. Only one process at a time does it; others return ErrBusy.
+// PackPast packs the partitions of past months. If another process does so, it returns ErrBusy.
 func PackPast(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	return Maintain(ctx, pool, func() error { return pack(ctx, pool, now.UTC().Format("2006_01")) })
 }
 
-// CompleteTimeIndexes completes the indexes that find the events and intervals of the last seconds. It does nothing while
-// VACUUM runs there, which does the same.
+// CompleteTimeIndexes adds the events and intervals of the last seconds to the indexes by time. It does nothing while VACUUM
+// runs there, which does the same.
 func CompleteTimeIndexes(ctx context.Context, pool *pgxpool.Pool) error {
 	err := db.New(pool).CompleteTimeIndexes(ctx)
 	if ErrorCode(err) == pgerrcode.LockNotAvailable {
@@ -72,8 +72,8 @@ func Pack(ctx context.Context, pool *pgxpool.Pool) error {
 	return pack(ctx, pool, "9999_99")
 }
 
-// pack rebuilds the keys of loose partitions without blocking readers or writers, and marks their pages as all-visible, so
-// that later reads need the key alone.
+// pack rebuilds the keys of loose partitions without blocking readers or writers, and marks their pages as all-visible, so that
+// later reads need only the key.
 func pack(ctx context.Context, conn db.DBTX, before string) error {
 	q := db.New(conn)
 	leftover, err := q.LeftoverIndexes(ctx)

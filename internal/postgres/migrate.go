@@ -16,7 +16,7 @@ import (
 	"github.com/presencelog/presencelog/migrations"
 )
 
-// SchemaError says that the database has another schema version than this program needs. Version 0 is no schema at all.
+// SchemaError says that the database has another schema version than this program needs. Version 0 means no schema.
 type SchemaError struct{ Have, Need int64 }
 
 func (e *SchemaError) Error() string {
@@ -29,7 +29,7 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("the database has schema version %d, and this presencelog needs version %d: run presencelog migrate up", e.Have, e.Need)
 }
 
-// CheckSchema returns a *SchemaError unless the schema is the one that this program needs. It changes nothing.
+// CheckSchema returns a *SchemaError unless the schema has the version that this program needs. It changes nothing.
 func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	return withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
 		have, need, err := versions(ctx, p, conns)
@@ -40,8 +40,8 @@ func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	})
 }
 
-// Up migrates the schema to the newest version. Several processes may call it at once: a lock lets one do the work. It
-// refuses a schema that is newer than this program knows, and to start one where other roles may create functions.
+// Up migrates the schema to the newest version. Several processes may call it: a lock lets one do the work. It fails if the
+// schema is newer than this program knows, or if there is no schema yet and other roles may create functions.
 func Up(ctx context.Context, pool *pgxpool.Pool) error {
 	err := CheckSchema(ctx, pool)
 	if _, other := errors.AsType[*SchemaError](err); !other {
@@ -71,14 +71,15 @@ func Down(ctx context.Context, pool *pgxpool.Pool) error {
 	})
 }
 
-// withLock excludes other processes while one migrates, and refuses a newer schema. do gets the version of the schema. It locks
-// a table, since anybody could take an advisory lock, and for one transaction, so that it also works behind a pooler.
+// withLock excludes other processes during a migration, and fails if the schema is newer. do gets the version of the schema.
+// The lock is on a table, since everybody could take an advisory lock, and in one transaction, so that it works behind a
+// pooler.
 func withLock(ctx context.Context, pool *pgxpool.Pool, do func(p *goose.Provider, have int64) error) error {
 	for {
 		_, err := pool.Exec(ctx, "CREATE TABLE IF NOT EXISTS goose_lock ()")
 		switch ErrorCode(err) {
 		case pgerrcode.UniqueViolation, pgerrcode.DuplicateTable, pgerrcode.DuplicateObject:
-			continue // another process created it, or its row type, at the same moment
+			continue // another process created it, or its row type, concurrently
 		}
 		if err != nil {
 			return fmt.Errorf("migrating the database: %w", err)
@@ -123,8 +124,8 @@ func Migrations(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	return list, err
 }
 
-// versions returns the version of the database's schema, 0 if it has none, and the newest one that this program knows.
-// The methods of goose.Provider that tell it create goose's table; this one only reads.
+// versions returns the version of the database's schema, 0 if it has none, and the newest one that this program knows. Unlike
+// goose.Provider's methods, it does not create goose's table.
 func versions(ctx context.Context, p *goose.Provider, conns *sql.DB) (have, need int64, err error) {
 	for _, s := range p.ListSources() {
 		need = max(need, s.Version)

@@ -39,11 +39,11 @@ func MakePartitions(ctx context.Context, conn db.DBTX, moments ...time.Time) err
 	return renewPlans(ctx, q)
 }
 
-// renewPlans has other connections plan again, after those that are planning now: they may not know a new partition yet, and
-// would keep such a plan. A transaction that runs for long has made its plans by the end of the wait.
+// renewPlans invalidates plans of other connections, after waiting for those that are planning now: they may not know a new
+// partition yet, and would keep such a plan. Long transactions have their plans by the end of the wait.
 func renewPlans(ctx context.Context, q *db.Queries) error {
 	_, err := AwaitOlder(ctx, q, db.OlderLocksParams{Tables: []string{"events", "intervals"}}, maxPlanTime)
-	// Also if the caller has given up: the partitions are there, and nobody comes back for this.
+	// Do it even if the caller has given up: the partitions exist, so there is no retry.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxPlanTime)
 	defer cancel()
 	return errors.Join(err, q.RenewPlans(ctx))

@@ -10,8 +10,8 @@ import (
 	"github.com/presencelog/presencelog/db"
 )
 
-// CheckPrivate returns an error unless only trusted roles may create in the service's schema, and only they have: functions
-// of others could run with the service's rights. The error has the statements that repair it.
+// CheckPrivate returns an error if untrusted roles may create objects in the service's schema, or have done so: their functions
+// could run with the service's rights. The error has the statements that repair it.
 func CheckPrivate(ctx context.Context, conn db.DBTX) error {
 	repair, err := db.New(conn).RepairSchemaStatements(ctx)
 	if err != nil || len(repair) == 0 {

@@ -9,7 +9,7 @@ import (
 var calendarDuration = regexp.MustCompile(`^([0-9]{1,6})([dwy])$`)
 
 // ParseDuration reads a duration as time.ParseDuration does, or as a whole number of days (d), weeks (w) or years (y) of 365
-// days. It returns at most 100,000 days for these.
+// days. For these, the maximum is 100,000 days.
 func ParseDuration(text string) (time.Duration, error) {
 	m := calendarDuration.FindStringSubmatch(text)
 	if m == nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// EventID returns the name of an event among those of its contact: 16 letters and digits that sort like ReceivedAt and
-// Seq, which they are made of.
+// EventID returns the id of an event, unique within its contact: 16 letters and digits that encode ReceivedAt and Seq, and sort
+// like them.
 func EventID(receivedAt time.Time, seq int16) string {
 	var key [10]byte
 	binary.BigEndian.PutUint64(key[:], uint64(receivedAt.UnixMicro()))

@@ -1,6 +1,5 @@
-// Package presence has the types of the domain: events as a gateway reports them, and the spans, visits and durations that
-// follow from them. All other packages use them. It knows neither SQL nor HTTP; how spans follow from events is defined once,
-// in SQL (migrations/).
+// Package presence has the domain types: events as a gateway reports them, and the spans, visits and durations computed from
+// them. It uses neither SQL nor HTTP. Spans are defined once, in SQL (migrations/).
 package presence
 
 import (
@@ -67,18 +66,18 @@ func (s *Status) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Event is one presence callback, as a receiver took it in.
+// Event is one presence callback.
 type Event struct {
 	InstanceID string // the connected number at the gateway: 1 to 128 bytes of UTF-8 without NUL
 	Phone      string // the contact within the instance, as sent: 1 to 128 bytes of UTF-8 without NUL
 	Status     Status
 	ReceivedAt time.Time // the receiver's clock: UTC, whole microseconds
-	Seq        int16     // orders the contact's events of one ReceivedAt: a later arrival has the larger one
-	LastSeen   *int64    // as sent, nil if null or missing; gateways differ in its unit
+	Seq        int16     // orders the contact's events with one ReceivedAt: later ones have larger Seqs
+	LastSeen   *int64    // as sent, nil if null or missing; its unit depends on the gateway
 	Extra      []byte    // the fields presencelog does not know: a JSON object as sent, nil if there were none
 }
 
-// Timeouts say how long a status that no event renews stands. Each is 1 s to 24 h.
+// Timeouts say how long a status lasts that no event renews. Each is 1 s to 24 h.
 type Timeouts struct {
 	Typing    time.Duration // COMPOSING, then PAUSED
 	Recording time.Duration // RECORDING, then PAUSED
@@ -89,8 +88,8 @@ type Timeouts struct {
 type Span struct {
 	Status           Status     `json:"status"`
 	Start            time.Time  `json:"start"`
-	End              *time.Time `json:"end"`              // nil while it runs
-	Seconds          float64    `json:"seconds"`          // its length; up to now while it runs
+	End              *time.Time `json:"end"`              // nil if not finished
+	Seconds          float64    `json:"seconds"`          // its length; up to now if not finished
 	ConfirmedSeconds float64    `json:"confirmedSeconds"` // the part of Seconds that events confirm
 	Events           int64      `json:"events"`           // how many events set or renewed the status within it
 	EndedBy          EndedBy    `json:"endedBy"`
@@ -102,7 +101,7 @@ type EndedBy string
 const (
 	ByEvent   EndedBy = "event"   // another status was reported
 	ByTimeout EndedBy = "timeout" // nothing renewed the status
-	Open      EndedBy = "open"    // it still runs
+	Open      EndedBy = "open"    // it is not finished
 )
 
 // Contact is one contact of an instance and what it does now.
@@ -112,7 +111,7 @@ type Contact struct {
 	Since        time.Time `json:"since"` // when the status began
 	FirstEventAt time.Time `json:"firstEventAt"`
 	LastEventAt  time.Time `json:"lastEventAt"`
-	Now          time.Time `json:"now"` // the moment for which Status holds
+	Now          time.Time `json:"now"` // the time at which Status is current
 }
 
 // Instance is one connected number and the time between its first and last event.
@@ -122,7 +121,7 @@ type Instance struct {
 	LastEventAt  time.Time `json:"lastEventAt"`
 }
 
-// Measure names what durations are measured of.
+// Measure is what durations are about.
 type Measure string
 
 const (
@@ -131,8 +130,8 @@ const (
 	MeasureInChat    Measure = "inChat"    // visits: runs of adjoining spans that are not UNAVAILABLE
 )
 
-// Heat is what happened in one hour of the week, over all weeks of a range. Seconds is the time that falls into that hour,
-// Count the intervals that start in it.
+// Heat is the activity in one hour of the week, over all weeks of a range. Seconds is the time in that hour, Count the number
+// of intervals that start in it.
 type Heat struct {
 	Weekday          int     `json:"weekday"` // 1 Monday … 7 Sunday
 	Hour             int     `json:"hour"`    // 0 … 23
@@ -148,7 +147,7 @@ type Habit struct {
 	Share   float64 `json:"share"`   // of the weeks, 0 to 1
 }
 
-// Rank is a contact's place among others: the time of its intervals that falls into a range, and how many start in it.
+// Rank is a contact of a ranking: the time of its intervals in a range, and how many start in it.
 type Rank struct {
 	Phone            string  `json:"phone"`
 	Count            int64   `json:"count"`
@@ -156,19 +155,19 @@ type Rank struct {
 	ConfirmedSeconds float64 `json:"confirmedSeconds"`
 }
 
-// Durations sums up intervals of one kind within a range of time. Count, Mean, Median, P90 and Max describe the whole
-// intervals that start in the range, Seconds and ConfirmedSeconds of the time that falls inside it; all in seconds.
+// Durations sums up intervals of one measure in a range. Count, Mean, Median, P90 and Max describe the whole intervals that
+// start in the range; Seconds and ConfirmedSeconds are the time inside the range.
 type Durations struct {
 	Count            int64    `json:"count"`
 	Seconds          float64  `json:"seconds"`
 	ConfirmedSeconds float64  `json:"confirmedSeconds"`
-	MeanSeconds      *float64 `json:"meanSeconds"` // this and the next three are nil where Count is 0
+	MeanSeconds      *float64 `json:"meanSeconds"` // this and the next three are nil if Count is 0
 	MedianSeconds    *float64 `json:"medianSeconds"`
 	P90Seconds       *float64 `json:"p90Seconds"`
 	MaxSeconds       *float64 `json:"maxSeconds"`
 }
 
-// Summary is the durations of the three things people ask for.
+// Summary has the durations of all measures.
 type Summary struct {
 	Typing    Durations `json:"typing"`    // COMPOSING spans
 	Recording Durations `json:"recording"` // RECORDING spans

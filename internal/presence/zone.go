@@ -8,9 +8,9 @@ import (
 	_ "time/tzdata" // time zones must not depend on the machine
 )
 
-// LoadZone returns the time zone of an IANA name. API, command line and settings all use it, so that they accept the same
-// names. time.LoadLocation also accepts "" and "Local", which mean something else on each machine, and other files of the
-// machine's database: "localtime" and "posixrules", copies below "posix/", and clocks with leap seconds below "right/".
+// LoadZone returns the time zone with an IANA name. Unlike time.LoadLocation, it rejects "" and "Local", which depend on the
+// machine, and other files of the machine's database: "localtime" and "posixrules", copies below "posix/", and clocks with leap
+// seconds below "right/".
 func LoadZone(name string) (*time.Location, error) {
 	loc, err := time.LoadLocation(name)
 	folder, _, _ := strings.Cut(name, "/")

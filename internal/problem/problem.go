@@ -1,5 +1,5 @@
-// Package problem has the error responses of the service, RFC 9457 problem details, which webhook, api and auth respond with.
-// They name the field and what to do, and never internals.
+// Package problem has the error responses of packages webhook, api and auth: problem details of RFC 9457. They name the field
+// and say what to do, and never show internals.
 package problem
 
 import (
@@ -27,7 +27,7 @@ type Field struct {
 	Message  string `json:"message" doc:"What is wrong with it"`
 }
 
-// New returns a problem. If detail is empty, it is made of the fields.
+// New returns a problem. An empty detail is set from the fields.
 func New(status int, detail string, fields ...Field) *Problem {
 	if detail == "" {
 		var parts []string
@@ -43,14 +43,14 @@ func New(status int, detail string, fields ...Field) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
 }
 
-// Unavailable returns a temporary problem: the client should try again after a few seconds.
+// Unavailable returns a temporary problem: the client should retry after a few seconds.
 func Unavailable(detail string) *Problem {
 	p := New(http.StatusServiceUnavailable, detail)
 	p.Header = http.Header{"Retry-After": {"5"}}
 	return p
 }
 
-// Write responds with an error that is a problem; what another error says is hidden.
+// Write responds with an error. It hides the text of errors that are not problems.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	p, ok := errors.AsType[*Problem](err)
 	if !ok {

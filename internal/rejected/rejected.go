@@ -27,14 +27,12 @@ type Entry struct {
 	Gateway    string    `json:"gateway"`
 	Reason     string    `json:"reason"`
 	Bytes      int32     `json:"bytes"`
-	Kept       bool      `json:"kept"` // the content, too
+	Kept       bool      `json:"kept"` // whether the content is stored
 }
 
 var (
-	// ErrNotFound says that there is no such payload.
 	ErrNotFound = errors.New("no rejected payload has this id")
-	// ErrNotKept says that the content of a payload was not kept.
-	ErrNotKept = errors.New("its content was not kept")
+	ErrNotKept  = errors.New("its content was not kept")
 )
 
 // List yields all rejected payloads, oldest first.
@@ -81,8 +79,8 @@ func Drop(ctx context.Context, conn db.DBTX, id uuid.UUID) error {
 	return err
 }
 
-// Retry decodes a payload again; if it is valid now, its event is stored with the time at which it was received. The
-// error says why it stays rejected. Retry may be called again after it was interrupted.
+// Retry decodes a payload again. If it is valid now, Retry stores its event with the original time. The error says why it stays
+// rejected. After an interruption, call Retry again.
 func Retry(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	r, err := Get(ctx, pool, id)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package retention deletes what is older than the settings say. A month that no instance keeps is dropped as a whole; other
-// events and intervals are deleted in small batches, so that writers and readers hardly notice. Instances and contacts stay.
-// Package app runs it regularly.
+// Package retention deletes events and intervals that are older than the settings say. A month that no instance keeps is
+// dropped as a whole; other rows are deleted in small batches, so that writers and readers hardly notice. Instances and
+// contacts stay. Package app runs it regularly.
 package retention
 
 import (
@@ -25,33 +25,33 @@ const (
 	batchContacts = 500
 	dropTries     = 3
 	dropPause     = 2 * time.Second
-	// Dropping a month takes two locks one after the other, and receivers, who give up after 2 s, wait behind it.
+	// Dropping a month takes two locks in turn. Receivers wait for them, and give up after 2 s.
 	dropLockWait = "800ms"
 )
 
 // Report is what Plan found or Run deleted.
 type Report struct {
 	Instances  []Instance `json:"instances"`
-	Partitions []string   `json:"partitions"` // months dropped whole
+	Partitions []string   `json:"partitions"` // dropped months
 }
 
-// Instance is what is deleted of an instance.
+// Instance is what is deleted from an instance.
 type Instance struct {
 	InstanceID    string     `json:"instanceId"`
-	EventsFrom    *time.Time `json:"eventsFrom"` // older ones are deleted; nil if all are kept
+	EventsFrom    *time.Time `json:"eventsFrom"` // older events are deleted; nil if all are kept
 	Events        int64      `json:"events"`
-	OldestEventAt *time.Time `json:"oldestEventAt"` // of those deleted
+	OldestEventAt *time.Time `json:"oldestEventAt"` // of the deleted events
 	IntervalsFrom *time.Time `json:"intervalsFrom"`
 	Intervals     int64      `json:"intervals"`
 }
 
-// Empty says that there is nothing to delete.
+// Empty reports whether there is nothing to delete.
 func (r Report) Empty() bool {
 	events, intervals := r.Totals()
 	return events == 0 && intervals == 0 && len(r.Partitions) == 0
 }
 
-// Totals adds up what is deleted of all instances.
+// Totals adds up all instances.
 func (r Report) Totals() (events, intervals int64) {
 	for _, i := range r.Instances {
 		events += i.Events
@@ -69,8 +69,8 @@ func Plan(ctx context.Context, pool *pgxpool.Pool, now time.Time) (Report, error
 	return w.report, err
 }
 
-// Run deletes what is older than the settings say, and reports what it deleted, also when it fails half way: the next run goes
-// on from there. It returns postgres.ErrBusy while it runs elsewhere.
+// Run deletes what Plan returns, and reports what it deleted, even if it fails half way: the next run continues. It returns
+// postgres.ErrBusy if another process runs it.
 func Run(ctx context.Context, pool *pgxpool.Pool, now time.Time) (Report, error) {
 	var w *worker
 	err := postgres.Maintain(ctx, pool, func() (err error) {
@@ -111,7 +111,7 @@ func begin(ctx context.Context, pool *pgxpool.Pool, now time.Time) (*worker, err
 	return w, err
 }
 
-// allAgree says that no instance keeps anything of a partition.
+// allAgree reports whether no instance keeps events of a partition.
 func allAgree(horizons []db.HorizonsRow, p db.ListPartitionsRow) bool {
 	keeps := func(h db.HorizonsRow) bool { return !h.EventsFrom.Valid || h.EventsFrom.Time.Before(p.EndsAt.Time) }
 	return len(horizons) > 0 && !slices.ContainsFunc(horizons, keeps)
@@ -203,7 +203,7 @@ func (w *worker) run(ctx context.Context) error {
 			}
 			continue
 		}
-		if inUse != nil { // it would be in use as well
+		if inUse != nil { // it would be in use too
 			continue
 		}
 		counts, err := w.count(ctx, p)
@@ -224,7 +224,7 @@ func (w *worker) run(ctx context.Context) error {
 	return inUse
 }
 
-// findOld finds the instances with something to delete. There may be any number of others, for which nothing is done.
+// findOld finds the instances with something to delete. Nothing is done for others, which may be many.
 func (w *worker) findOld(ctx context.Context) error {
 	w.oldEvents, w.oldIntervals = map[int32]bool{}, map[int32]bool{}
 	for _, p := range w.partitions {
@@ -253,7 +253,7 @@ func (w *worker) findOld(ctx context.Context) error {
 	return err
 }
 
-// cut prepares the intervals for the loss of the events before the horizons, once all that follows from those is stored.
+// cut prepares the intervals for the deletion of events, after storing all intervals computed from these.
 func (w *worker) cut(ctx context.Context) error {
 	for _, h := range w.horizons {
 		if !w.oldEvents[h.InstanceID] {
@@ -276,7 +276,7 @@ func (w *worker) cut(ctx context.Context) error {
 	return nil
 }
 
-// drop drops a whole month. It needs all of events for itself for a moment.
+// drop drops a whole month. For a moment, it locks the whole table events.
 func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool, err error) {
 	for try := range dropTries {
 		if try > 0 {
@@ -292,7 +292,7 @@ func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool
 			if err := q.LockEvents(ctx); err != nil {
 				return err
 			}
-			// Somebody may have come to keep it after all, or an instance that does.
+			// A setting may have changed, or there may be a new instance that keeps it.
 			horizons, err := q.Horizons(ctx, db.Time(w.now))
 			if err != nil || !allAgree(horizons, p) {
 				return err
@@ -314,7 +314,7 @@ func isInUse(err error) bool {
 	return code == pgerrcode.LockNotAvailable || code == pgerrcode.DeadlockDetected
 }
 
-// deleteEvents deletes what is too old in a partition of which something is kept.
+// deleteEvents deletes old events from a partition that is kept in part.
 func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error {
 	for _, h := range w.horizons {
 		if !w.oldEvents[h.InstanceID] || !h.EventsFrom.Time.After(p.StartsAt.Time) {
@@ -340,7 +340,7 @@ func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error
 	return nil
 }
 
-// inBatches calls batch until it finds no more to delete, and rests as long as each call took.
+// inBatches calls batch until there is nothing left to delete. It rests after each call as long as that took.
 func inBatches(ctx context.Context, batch func() (int64, error)) error {
 	for {
 		started := time.Now()

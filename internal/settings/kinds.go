@@ -10,7 +10,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// kind parses what users write and formats values. A value has the form of the database: a duration in seconds, or a name.
+// kind parses and formats values. A value is as in the database: a duration in seconds, or a name.
 type kind struct {
 	parse func(text string) (value string, err error)
 	Show  func(value string) string
@@ -26,7 +26,7 @@ var (
 const (
 	day     = 24 * time.Hour
 	maxKept = 100 * 365 * day
-	// forever is a value and not NULL: NULL of an instance means the default.
+	// forever is not NULL, since NULL of an instance means the default.
 	forever = "31536000000" // 365000 days
 )
 
@@ -86,7 +86,7 @@ func showDuration(value string) string {
 	return (time.Duration(math.Round(seconds(value)*1e6)) * time.Microsecond).String()
 }
 
-// ShowKept writes how long something is kept.
+// ShowKept formats a retention.
 func ShowKept(value string) string {
 	s := seconds(value)
 	switch {

@@ -1,5 +1,5 @@
-// Package settings reads and changes the settings in the database: timeouts of statuses, the time zone, and retention. Queries
-// read them there. A new timeout applies to the whole history: the intervals are rebuilt in the same transaction.
+// Package settings reads and changes the settings in the database: timeouts, the time zone, and retention. A new timeout
+// applies to the whole history: intervals are rebuilt in the same transaction.
 package settings
 
 import (
@@ -20,7 +20,7 @@ type Setting struct {
 	Name string
 	Key  string // its name in JSON
 	kind
-	Default string // what Reset gives all of history; a new database has the same
+	Default string // value of a new database and after Reset
 }
 
 // All is the list of settings.
@@ -33,16 +33,16 @@ var All = []Setting{
 	{"interval_retention", "intervalRetentionSeconds", kept, "forever"},
 }
 
-// Values maps names of settings to values in the form of the database.
+// Values maps names of settings to values as in the database.
 type Values map[string]string
 
-// Settings are the values for all instances, and those that single instances override.
+// Settings are the values for all instances, and the overrides of instances.
 type Settings struct {
 	Default   Values // of all settings
 	Instances []Instance
 }
 
-// Instance is the values that an instance overrides.
+// Instance has the overrides of an instance.
 type Instance struct {
 	InstanceID string
 	Own        Values
@@ -65,7 +65,7 @@ func Read(ctx context.Context, conn db.DBTX) (Settings, error) {
 	return s, err
 }
 
-// InForce returns the value of a setting for an instance, or for "" the one for all that do not override it.
+// InForce returns the value of a setting for an instance; "" means all that do not override it.
 func (s Settings) InForce(instanceID, name string) string {
 	for _, i := range s.Instances {
 		if own, ok := i.Own[name]; ok && i.InstanceID == instanceID {
@@ -75,8 +75,7 @@ func (s Settings) InForce(instanceID, name string) string {
 	return s.Default[name]
 }
 
-// Set changes a setting of an instance, or for "" of all that do not override it. The text is what users write, like
-// "90d".
+// Set changes a setting of an instance; "" means all that do not override it. text is what users write, like "90d".
 func Set(ctx context.Context, pool *pgxpool.Pool, instanceID, name, text string) error {
 	i := slices.IndexFunc(All, func(s Setting) bool { return s.Name == name })
 	if i < 0 {
@@ -89,7 +88,7 @@ func Set(ctx context.Context, pool *pgxpool.Pool, instanceID, name, text string)
 	return change(ctx, pool, instanceID, name, value)
 }
 
-// Reset removes the value of an instance, or for "" sets the default again.
+// Reset removes the override of an instance; for "" it restores the default.
 func Reset(ctx context.Context, pool *pgxpool.Pool, instanceID, name string) error {
 	if instanceID == "" {
 		for _, s := range All {
@@ -101,7 +100,7 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, instanceID, name string) err
 	return change(ctx, pool, instanceID, name, "")
 }
 
-// CheckInstance returns an error unless there is an instance; "" stands for all. Set and Reset create one that is missing.
+// CheckInstance returns an error if an instance does not exist; "" means all. Set and Reset create missing ones.
 func CheckInstance(ctx context.Context, conn db.DBTX, instanceID string) error {
 	if instanceID == "" {
 		return nil
@@ -147,7 +146,7 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 		if err != nil {
 			return err
 		}
-		// Intervals follow from the timeouts: both change at the same moment.
+		// Intervals depend on the timeouts, so both change in one transaction.
 		var changed []int32
 		for _, t := range after {
 			if !slices.Contains(before, t) {
@@ -167,7 +166,7 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 	})
 }
 
-// check refuses to keep intervals for a shorter time than the events that they follow from.
+// check returns an error if intervals would be kept for a shorter time than events.
 func (s Settings) check() error {
 	for _, i := range append([]Instance{{"", nil}}, s.Instances...) {
 		events, kept := s.InForce(i.InstanceID, "retention"), s.InForce(i.InstanceID, "interval_retention")

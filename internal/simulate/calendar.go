@@ -6,7 +6,7 @@ import "math"
 type calendar []slot
 
 type slot struct {
-	end  int64   // Unix microseconds; it starts where the slot before ends
+	end  int64   // Unix microseconds; it starts at the end of the previous slot
 	hour int     // the local hour of the week
 	pace float64 // activity per microsecond
 	left float64 // activity from the end of this slot to the end of the range
@@ -18,8 +18,8 @@ type position struct {
 	slot int
 }
 
-// calendar divides [start, end), in Unix microseconds, at the full hours of UTC. Where local hours begin at other minutes,
-// the local hour at the middle counts.
+// calendar divides [start, end), in Unix microseconds, at full hours in UTC. If local hours begin at other minutes, it uses the
+// local hour at the middle.
 func (p *people) calendar(start, end int64) calendar {
 	const hour = microsPerDay / 24
 	var c calendar

@@ -17,8 +17,8 @@ const (
 	activitySpread = 1.5
 )
 
-// habits are the activity in each hour from 0 to 23, as digits, on working days and at weekends, and the share of the
-// contacts that have them.
+// habits have the activity in each hour from 0 to 23, as digits, on working days and at weekends, and the share of contacts
+// with the habit.
 var habits = [...]struct {
 	name                  string
 	share                 float64
@@ -41,11 +41,11 @@ type people struct {
 
 type contact struct{ instance, phone string }
 
-// group is the contacts of one habit, with cumulative activities: a contact's activity is the difference to the one before.
+// group has the contacts of one habit, with cumulative activities: a contact's activity is the difference to the previous one.
 type group struct {
 	contacts   []int32
 	cumulative []float64
-	hours      [hoursPerWeek]float64 // how much the group does in an hour of the week, from Sunday 0:00 on
+	hours      [hoursPerWeek]float64 // the group's activity in each hour of the week, starting on Sunday 0:00
 }
 
 func (g *group) activity() float64 {
@@ -123,14 +123,13 @@ func (p *people) draw(hour int, rng *rand.Rand) int32 {
 	return g.contacts[min(i, len(g.contacts)-1)]
 }
 
-// phoneBook gives each contact a different phone: numbers from base on, in steps that return to base only after all
-// numbers are used.
+// phoneBook gives each contact a different phone. Its steps from base return to base only after all numbers are used.
 type phoneBook struct{ base, step uint64 }
 
 const subscribers = 40_000_000 // Brazil's mobile numbers begin with 6 to 9, after the ninth digit: 6000-0000 to 9999-9999
 
 func newPhoneBook(rng *rand.Rand) phoneBook {
-	// A step that ends in 1 has no common divisor with subscribers, whose prime factors are 2 and 5.
+	// A step that ends in 1 has no common divisor with subscribers, since its prime factors are 2 and 5.
 	return phoneBook{base: rng.Uint64N(subscribers), step: rng.Uint64N(subscribers/10)*10 + 1}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// requestTimeout is the time that a receiver has to respond.
+// requestTimeout is the timeout of a response.
 const requestTimeout = 30 * time.Second
 
 // Result counts the responses.
@@ -24,15 +24,15 @@ type Result struct {
 	LastError error // of those that failed
 }
 
-// Play POSTs events to url, as Z-API does, each at its ReceivedAt, those of the past at once, until there are no more or ctx
-// is done, and counts the responses. At most workers requests are under way. The events of one contact are sent one after
-// another, in their order.
+// Play POSTs events to url as Z-API does, each at its ReceivedAt, or at once if that has passed. It counts the responses until
+// there are no more events or ctx is done. There are at most workers concurrent requests. Events of one contact are sent in
+// order, one after another.
 //
-// If the receiver does not keep up, Play sends as fast as it can until it has caught up. Events are generated when they are
-// sent, so that a delay takes no memory. No event is sent twice. When ctx is done, the workers still send what they have, so
-// that every generated event is counted.
+// If the receiver is too slow, Play sends as fast as it can until it has caught up. Events are generated when they are sent, so
+// that a delay takes no memory. No event is sent twice. When ctx is done, the workers still send their events, so that every
+// generated event is counted.
 //
-// sent is called after each response of 2xx. The only error is a url that cannot be requested.
+// sent is called after each response of 2xx. The only error is an invalid url.
 func Play(
 	ctx context.Context, client *http.Client, url, token string, events iter.Seq[presence.Event], workers int, sent func(),
 ) (result Result, err error) {
@@ -43,7 +43,7 @@ func Play(
 	queues := make([]chan presence.Event, workers)
 	var running sync.WaitGroup
 	for i := range queues {
-		queues[i] = make(chan presence.Event, 4) // a few, so that one slow response does not delay all others at once
+		queues[i] = make(chan presence.Event, 4) // buffered, so that one slow response does not delay all others
 		running.Go(func() {
 			for e := range queues[i] {
 				err := post(context.WithoutCancel(ctx), client, url, token, e)
@@ -67,7 +67,7 @@ func Play(
 	return result, nil
 }
 
-// pace queues the events when they are due, those of a contact always in the same queue.
+// pace queues events when they are due. All events of a contact use the same queue.
 func pace(ctx context.Context, events iter.Seq[presence.Event], queues []chan presence.Event) {
 	seed := maphash.MakeSeed()
 	for e := range events {

@@ -10,8 +10,8 @@ type pending struct {
 	lastSeen bool
 }
 
-// queue is a binary heap of future events, the next one first. It is container/heap without the interface, which would
-// allocate for every event.
+// queue is a binary heap of future events, the next one first. It does not use container/heap, which would allocate for every
+// event.
 type queue []pending
 
 func (q *queue) push(p pending) {

@@ -20,8 +20,8 @@ var userAgents = [...]string{
 }
 
 // Request returns the request with which Z-API reports an event: a POST of its body with its headers. An empty token omits
-// z-api-token. The only error is an invalid url. HTTP/2 forbids these headers: send it with a client that only uses
-// HTTP/1.1, such as NewClient's.
+// z-api-token. The only error is an invalid url. HTTP/2 forbids some of these headers: use a client for HTTP/1.1, such as
+// NewClient's.
 func Request(ctx context.Context, url, token string, e presence.Event) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(gateway.AppendZAPI(nil, e)))
 	if err != nil {

@@ -1,7 +1,6 @@
-// Package simulate generates synthetic presence traffic of a business's contacts, the same from the same seed: events of the
-// past for an import, or events at a steady rate to POST to a receiver as Z-API does. Its proportions are those of 68 hours
-// of real traffic. It simulates what contacts do, not faults on the way: no event is late, lost, repeated or out of order,
-// and there are no messages and no gaps.
+// Package simulate generates synthetic presence traffic of a business's contacts: events of the past for an import, or events
+// at a steady rate to POST to a receiver as Z-API does. The same seed generates the same traffic. Its proportions are those of
+// 68 hours of real traffic. It does not simulate faults: no event is late, lost, repeated or out of order.
 package simulate
 
 import (
@@ -15,31 +14,30 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Config describes the contacts. The same Seed and Instances give the same contacts with the same habits; more Contacts add
-// others.
+// Config describes the contacts. The same Seed and Instances generate the same contacts and habits; more Contacts add others.
 type Config struct {
 	Seed      uint64
-	Contacts  int            // 1 to MaxContacts, dealt out to the instances in turn
+	Contacts  int            // 1 to MaxContacts, assigned to the instances in turn
 	Instances []string       // at least one; see InstanceIDs
-	Location  *time.Location // where the contacts live: their habits go by its clock; nil is UTC
+	Location  *time.Location // time zone of the contacts and their habits; nil: UTC
 }
 
 // MaxContacts is the number of different phones.
 const MaxContacts = 10_000_000
 
-// visitsPerDay is how often the mean contact enters the chat.
+// visitsPerDay is the mean number of visits of a contact.
 const visitsPerDay = 3
 
-// perEvent is the minimum mean time between two events of a contact. At a higher rate visits would follow each other without
-// a break and look like no habit.
+// perEvent is the minimum mean time between two events of a contact. At a higher rate, visits would follow each other without a
+// break.
 const perEvent = time.Minute
 
-// Each use has its own stream of random numbers of a seed, so that one does not affect another.
+// Each use has its own stream of random numbers, so that one does not affect another.
 const (
 	streamInstances = iota + 1
 	streamContacts
 	streamLive
-	streamHistory // and on: it differs with the range's start
+	streamHistory // this and later numbers, depending on the range's start
 )
 
 // InstanceIDs returns n instance ids in Z-API's form, 32 upper-case hex digits.
@@ -52,7 +50,7 @@ func InstanceIDs(seed uint64, n int) []string {
 	return ids
 }
 
-// NaturalEvents is the approximate number of events of the contacts in [from, to) by their habits.
+// NaturalEvents is the approximate number of events in [from, to) if contacts follow their habits.
 func (c Config) NaturalEvents(from, to time.Time) int {
 	days := to.Sub(from).Hours() / 24
 	return int(math.Ceil(float64(c.Contacts) * days * visitsPerDay * eventsPerVisit))
@@ -65,7 +63,7 @@ func (c Config) History(from, to time.Time, n int) (iter.Seq[presence.Event], er
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	// The first whole microsecond that is not before from, and the same of to, keep everything in [from, to).
+	// Rounding both up to whole microseconds keeps all events in [from, to).
 	start, end := ceilMicro(from), ceilMicro(to)
 	switch most := math.Ceil(float64(c.Contacts) * to.Sub(from).Minutes() / perEvent.Minutes()); {
 	case end <= start:
@@ -82,7 +80,7 @@ func (c Config) History(from, to time.Time, n int) (iter.Seq[presence.Event], er
 		t := newTraffic(people, rand.NewPCG(c.Seed, streamHistory+uint64(start)))
 		pos := position{at: start}
 		for planned := 0; planned < n; {
-			// The remaining visits lie in the rest of the range: this is the first of them.
+			// This is the first of the remaining visits, which are in the rest of the range.
 			visits := max(1, float64(n-planned)/eventsPerVisit)
 			pos = hours.advance(pos, math.Pow(t.rng.Float64(), 1/visits))
 			if !t.emitBefore(pos.at, yield) {
@@ -98,8 +96,8 @@ func (c Config) History(from, to time.Time, n int) (iter.Seq[presence.Event], er
 	}, nil
 }
 
-// Live generates events from the time from on without end, rate of them per second on average, in order of ReceivedAt. By
-// day and by night they are of the contacts that are active then. More than one event per contact and minute is an error.
+// Live generates an unlimited number of events, starting at from, on average rate per second, in order of ReceivedAt. They are
+// of contacts that are active at that time of day. More than one event per contact and minute is an error.
 func (c Config) Live(from time.Time, rate float64) (iter.Seq[presence.Event], error) {
 	if err := c.check(); err != nil {
 		return nil, err

@@ -16,10 +16,10 @@ const (
 	measuredUnavailable = 36.0
 )
 
-// A visit begins with AVAILABLE, followed by phases of typing or recording, in most visits by none.
+// A visit begins with AVAILABLE. Phases of typing or recording may follow; most visits have none.
 const (
 	startsPerVisit = measuredStarts / measuredAvailable
-	firstPhase     = 0.3                             // the share of visits with a phase at all
+	firstPhase     = 0.3                             // the share of visits with a phase
 	nextPhase      = 1 - firstPhase/startsPerVisit   // the share of phases that another one follows
 	pausedShare    = measuredPaused / measuredStarts // the share of phases whose end is reported
 	leavingShare   = measuredUnavailable / measuredAvailable
@@ -40,7 +40,7 @@ const (
 	betweenStay = 20 * second  // a contact's rest between visits, at least
 )
 
-// traffic is the state at a time: the future events of visits that have begun.
+// traffic has the future events of visits that have begun.
 type traffic struct {
 	*people
 	rng    *rand.Rand
@@ -84,8 +84,8 @@ func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
 	return true
 }
 
-// plan begins a visit of some contact at a time, or as soon after it as one is free, and returns its number of events: at most
-// limit, all before end, and at least 1 unless no contact has a microsecond left before end.
+// plan begins a visit of some contact at a time, or as soon as one is free, and returns its number of events: at most limit,
+// all before end, and at least 1 unless no contact has a free microsecond before end.
 func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 	who, start := t.visitor(at, hour, end)
 	if start >= end {
@@ -95,7 +95,7 @@ func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 	n := 0
 	last := start
 	for _, s := range t.visit[:min(len(t.visit), limit)] {
-		if s.after >= end-start { // start+s.after would overflow where there is no end
+		if s.after >= end-start { // start+s.after would overflow without an end
 			break
 		}
 		last = start + s.after
@@ -106,8 +106,8 @@ func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 	return n
 }
 
-// visitor picks the next contact and its time. Most contacts are free at any time; if all drawn ones are busy, the one that
-// is free first comes a little later.
+// visitor picks the next contact and its time. Most contacts are free at any time. If all drawn ones are busy, it picks the one
+// that is free first.
 func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64) {
 	start = math.MaxInt64
 	for range 8 {
@@ -122,7 +122,7 @@ func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64
 	if start < end {
 		return who, start
 	}
-	// Just before the end, all drawn contacts may have just left: the one that left first comes back without a break.
+	// Just before the end, all drawn contacts may have just left. Then the one that left first returns without a break.
 	for c, free := range t.free {
 		if free < start {
 			who, start = int32(c), free
@@ -137,7 +137,7 @@ func (t *traffic) visitor(at int64, hour int, end int64) (who int32, start int64
 // drawVisit generates a visit. Its steps are at least a tenth of a second apart.
 func (t *traffic) drawVisit() {
 	t.visit = append(t.visit[:0], step{status: presence.Available})
-	at := int64(0) // when the contact's hands are free again
+	at := int64(0) // when the contact can do the next thing
 	chance := firstPhase
 	for t.rng.Float64() < chance {
 		at = t.drawPhase(at + t.logNormal(6*second, 0.8))
@@ -167,7 +167,7 @@ func (t *traffic) drawPhase(at int64) int64 {
 		t.visit = append(t.visit, step{after: end, status: presence.Paused})
 		return end
 	}
-	return max(end, last+forgotten) // or the next phase would seem to be this one
+	return max(end, last+forgotten) // otherwise the next phase would look like this one
 }
 
 // logNormal draws a duration with this median, in microseconds; it is at least a tenth of a second.

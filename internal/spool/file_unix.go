@@ -21,7 +21,7 @@ func tryLock(f *os.File) error {
 	return err
 }
 
-// unlock is needed besides closing f: a program that is being started may hold a copy of the descriptor.
+// unlock is needed in addition to closing f: a program that is being started may have a copy of the descriptor.
 func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
 
 // syncDir makes the names in a directory durable.
@@ -34,8 +34,8 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// explainAccess adds to a permission error of the user uid which of the paths, the innermost first, belongs to another
-// user, and the command that repairs it: after one start as root, the directories are root's.
+// explainAccess adds to a permission error which of the paths, innermost first, belongs to a user other than uid, and the
+// command that repairs it: a start as root leaves directories that belong to root.
 func explainAccess(err error, uid int, paths ...string) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -43,7 +43,7 @@ func explainAccess(err error, uid int, paths ...string) error {
 	for _, path := range paths {
 		info, statErr := os.Stat(path)
 		if statErr != nil {
-			continue // in a directory that may not be entered, or missing
+			continue // missing, or in a directory that the user may not enter
 		}
 		owner := int(info.Sys().(*syscall.Stat_t).Uid)
 		if owner == uid {

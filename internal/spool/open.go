@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Open locks the first of the spools dir/0, dir/1, … that no other process uses, and creates it if necessary. It may hold
+// Open locks the first of the spools dir/0, dir/1, … that no other process uses, and creates it if necessary. It may have
 // segments of a process that ended. It accepts at most max bytes.
 func Open(dir string, max int64, log *slog.Logger) (*Spool, error) {
 	for n := 0; ; n++ {
@@ -22,8 +22,8 @@ func Open(dir string, max int64, log *slog.Logger) (*Spool, error) {
 	}
 }
 
-// Abandoned opens the other spools in the same directory that hold segments and that no process uses any more. The caller
-// drains and closes them.
+// Abandoned opens the other spools in the same directory that have segments and that no process uses. The caller drains and
+// closes them.
 func (s *Spool) Abandoned() []*Spool {
 	entries, err := os.ReadDir(filepath.Dir(s.dir))
 	if err != nil {
@@ -93,7 +93,7 @@ func (s *Spool) scan() error {
 		if _, err := fmt.Sscanf(e.Name(), "%d", &n); err != nil {
 			continue
 		}
-		s.number = max(s.number, n) // including files set aside, so that their names are not used again
+		s.number = max(s.number, n) // including files set aside, so that names are not reused
 		if strings.HasSuffix(e.Name(), ".log") {
 			info, err := e.Info()
 			if err != nil {

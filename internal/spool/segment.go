@@ -15,11 +15,11 @@ import (
 	"syscall"
 )
 
-// Segment is a file of the spool to which nothing is appended any more.
+// Segment is a complete file of the spool.
 type Segment struct {
 	Records [][]byte // in the order in which they were appended
 	number  int64
-	keep    bool // a part of it could be neither read nor set aside
+	keep    bool // a part could neither be read nor set aside
 }
 
 // Oldest returns the oldest segment, or nil if the spool is empty. Invalid bytes in it are logged and set aside.
@@ -86,7 +86,7 @@ func readFile(name string) (content []byte, unreadable bool, err error) {
 	return content, unreadable, nil
 }
 
-// Remove deletes a segment whose records are stored elsewhere. If parts of it are not, it is set aside instead.
+// Remove deletes a segment after its records are stored elsewhere. If parts are not, it sets the segment aside.
 func (s *Spool) Remove(seg *Segment) error {
 	away := os.Remove
 	if seg.keep {
@@ -108,10 +108,10 @@ func (s *Spool) forget(n int64) {
 type badRange struct {
 	offset int
 	bytes  []byte
-	torn   bool // no record follows: most likely an append that a crash interrupted
+	torn   bool // no record follows: probably a crash interrupted an append
 }
 
-// parse finds every whole record, whatever is between them.
+// parse finds every complete record and skips everything else.
 func parse(content []byte) (records [][]byte, bad []badRange) {
 	from := 0
 	for at := 0; at < len(content); {
@@ -146,8 +146,8 @@ func recordAt(b []byte) ([]byte, bool) {
 	return payload, sum == binary.BigEndian.Uint32(b[8:])
 }
 
-// setAside writes bytes of a segment to a file for inspection, and then calls wrote. If they were set aside before, it does
-// nothing; if they cannot be, the segment is kept.
+// setAside writes bytes of a segment to a file for inspection, and then calls wrote. If the file exists already, it does
+// nothing. If writing fails, the segment is kept.
 func (s *Spool) setAside(seg *Segment, part string, content []byte, wrote func(name string)) {
 	name := filepath.Join(s.dir, fmt.Sprintf("%012d-%s.bad", seg.number, part))
 	if info, err := os.Stat(name); err == nil && info.Size() == int64(len(content)) {
@@ -162,7 +162,7 @@ func (s *Spool) setAside(seg *Segment, part string, content []byte, wrote func(n
 	wrote(name)
 }
 
-// SetAside writes a record that is of no use to the caller to a file for inspection.
+// SetAside writes a record that the caller cannot use to a file for inspection.
 func (s *Spool) SetAside(seg *Segment, record int, reason error) {
 	s.setAside(seg, fmt.Sprintf("record-%d", record), seg.Records[record], func(name string) {
 		s.log.Error("a record of the spool is invalid", "reason", reason, "kept in", name)

@@ -1,9 +1,8 @@
-// Package spool keeps records in files for package ingest while the database is unavailable: append-only segments in a
-// directory, each record with its length and a CRC-32C, one fsync for all that are appended together. It does not know what the
-// records mean.
+// Package spool stores records in files for package ingest while the database is unavailable. Its append-only segments have
+// each record with its length and a CRC-32C. There is one fsync per append of several records.
 //
-// A segment is deleted only when the caller has stored its records elsewhere (Remove). Bytes that cannot be read after a
-// crash or a disk fault are set aside in files named *.bad; the records around them remain readable.
+// A segment is deleted only when the caller has stored its records elsewhere (Remove). Bytes damaged by a crash or a disk fault
+// are set aside in files named *.bad; the records around them remain readable.
 package spool
 
 import (
@@ -18,7 +17,6 @@ import (
 	"time"
 )
 
-// ErrFull says that the spool has reached its limit.
 var ErrFull = errors.New("the spool is full")
 
 const (
@@ -32,7 +30,7 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// Spool is the spool of one process. Its methods may be called by several goroutines.
+// Spool is the spool of one process. Several goroutines may call its methods.
 type Spool struct {
 	dir  string
 	max  int64
@@ -62,8 +60,8 @@ func (s *Spool) Close() error {
 	return s.lock.Close()
 }
 
-// Append makes records durable, all or none: when it returns nil they are on disk. The error is ErrFull or that of the
-// disk. After an error the records may be found after a crash all the same.
+// Append makes records durable, all or none: when it returns nil, they are on disk. The error is ErrFull or an error of the
+// disk. After an error and a crash, some records may still be found.
 func (s *Spool) Append(records [][]byte) error {
 	var b []byte
 	for _, payload := range records {
@@ -90,8 +88,8 @@ func (s *Spool) Append(records [][]byte) error {
 		err = s.active.Sync()
 	}
 	if err != nil {
-		// The next records must not follow a part of these; and after a failed fsync the content of the file is unknown.
-		// So they go to another file.
+		// Start another file: the next records must not follow incomplete ones, and after a failed fsync the content of the
+		// file is unknown.
 		_ = s.active.Truncate(s.length)
 		s.endSegment()
 		return fmt.Errorf("writing to the spool: %w", err)

@@ -1,6 +1,5 @@
-// Package table makes rows of text cells of lists: for the API's CSV, and for commands whose output is piped. A row has a cell
-// for each member of its JSON object, under the same name. Members of an object within it are cells too: typing.count is
-// typingCount.
+// Package table converts lists to rows of text cells, for the API's CSV and for piped output of commands. A row has a cell for
+// each member of its JSON object, with the same name. Members of a nested object are cells too: typing.count is typingCount.
 package table
 
 import (
@@ -34,7 +33,7 @@ func names(row reflect.Type) []string {
 	return all
 }
 
-// Cells returns a row's cells, "" for null, and what text makes of strings.
+// Cells returns a row's cells: "" for null, and strings converted by text.
 func Cells[R any](row R, text func(string) string) []string { return cells(reflect.ValueOf(row), text) }
 
 func cells(row reflect.Value, text func(string) string) []string {
@@ -51,7 +50,7 @@ func cells(row reflect.Value, text func(string) string) []string {
 
 var textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
 
-// isObject says whether a member is an object in JSON, or embedded: a struct that is no time.
+// isObject reports whether a member is an object in JSON, or embedded: a struct that is not a time.
 func isObject(t reflect.Type) bool { return t.Kind() == reflect.Struct && !t.Implements(textMarshaler) }
 
 func cell(v reflect.Value, text func(string) string) string {
@@ -65,7 +64,7 @@ func cell(v reflect.Value, text func(string) string) string {
 	case encoding.TextMarshaler:
 		b, err := v.MarshalText()
 		if err != nil {
-			panic(err) // times of four-digit years and statuses
+			panic(err) // only times of four-digit years and statuses
 		}
 		return string(b)
 	case json.Marshaler:

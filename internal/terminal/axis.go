@@ -9,7 +9,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// cellLengths are the durations that a cell may stand for: all divide an hour.
+// cellLengths are the possible durations of a cell: all divide an hour.
 var cellLengths = []time.Duration{
 	time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 20 * time.Second, 30 * time.Second,
 	time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * time.Minute, 15 * time.Minute, 20 * time.Minute, 30 * time.Minute, time.Hour,
@@ -105,12 +105,12 @@ func columnLength(cell time.Duration) string {
 
 const (
 	dayLabel   = "Mon 16 " // before the cells of a day
-	quietDays  = 3         // so many days in a row that show nothing are one line
+	quietDays  = 3         // number of consecutive empty days that become one line
 	hoursOfDay = 24
 )
 
-// drawDays draws a line for each local day. All days have the same cells of local time: an hour that a day has twice falls
-// into one cell, and a missing hour is blank.
+// drawDays draws a line for each local day. All days have the same cells of local time: if clocks change, a repeated hour has
+// one cell, and a skipped hour is blank.
 func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 	perHour := 1
 	for _, k := range []int{2, 3, 4, 6, 12} {
@@ -121,7 +121,7 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 	edges := make([]time.Time, hoursOfDay*perHour+1)
 	d.drawTitle(from, to, time.Hour/time.Duration(perHour))
 	month := ""
-	var quiet []string // the lines of the days before that show nothing, all for the same reason
+	var quiet []string // lines of the previous empty days, all with the same reason
 	why := ""
 	flush := func() {
 		if len(quiet) < quietDays {
@@ -142,7 +142,7 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 		for i := range edges {
 			edges[i] = clamp(time.Date(y, m, n, 0, i*60/perHour, 0, 0, from.Location()), from, to)
 		}
-		for i := len(edges) - 2; i >= 0; i-- { // time.Date may put what the clock skips behind what follows
+		for i := len(edges) - 2; i >= 0; i-- { // time.Date may move a skipped time after the next edge
 			edges[i] = clamp(edges[i], from, edges[i+1])
 		}
 		shown := cells(spans, edges, now)
@@ -160,12 +160,12 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 	flush()
 }
 
-// quietReason says why a day is blank, or "" if it is not.
+// quietReason says why a day is empty; "" if it is not.
 func quietReason(shown []presence.Status) string {
 	switch slices.IndexFunc(interest, func(s presence.Status) bool { return slices.Contains(shown, s) }) {
 	case -1:
 		return "not known"
-	case len(interest) - 1: // UNAVAILABLE is the most that there is
+	case len(interest) - 1: // no cell shows more than UNAVAILABLE
 		return "without a visit"
 	}
 	return ""

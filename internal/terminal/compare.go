@@ -45,7 +45,7 @@ func (s Screen) Top(contacts []presence.Rank, byCount bool, from, to time.Time) 
 	}
 	lines := align(rows, 1)
 	d.WriteString(d.paint(bold, lines[0]) + "\n")
-	space := d.Width - utf8.RuneCountInString(lines[0]) - 2 // all lines end with the column that ends at the right
+	space := d.Width - utf8.RuneCountInString(lines[0]) - 2 // all lines have the same width
 	for i, c := range contacts {
 		d.WriteString(lines[i+1])
 		if most := of(contacts[0]); most > 0 && space >= minBar {
@@ -56,7 +56,7 @@ func (s Screen) Top(contacts []presence.Rank, byCount bool, from, to time.Time) 
 	return d.String()
 }
 
-// shades stand for the share of the largest cell: nothing, up to a quarter, …, up to all of it.
+// shades are for shares of the largest cell: nothing, up to a quarter, …, up to all of it.
 var shades = [...]string{"·", "░", "▒", "▓", "█"}
 
 // Heatmap draws a line for each weekday and a column for each hour over [from, to), darker for more time, and a legend. Cells are
@@ -87,7 +87,7 @@ func (s Screen) Heatmap(cells []presence.Heat, from, to time.Time) string {
 	return d.String()
 }
 
-// drawWeek draws a line for each weekday and a column for each hour, shaded by value, and what follows each line.
+// drawWeek draws a line for each weekday and a column for each hour, shaded by value. after has the ends of the lines.
 func (d *drawing) drawWeek(value func(i int) float64, most float64, after []string) {
 	const label = "Mon "
 	columns := 1
@@ -112,7 +112,7 @@ func (d *drawing) drawWeek(value func(i int) float64, most float64, after []stri
 
 var weekdays = [...]string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
 
-// Habits draws for each hour of the week the share of weeks in which a contact was in the chat, and lists the best hours.
+// Habits draws the share of weeks in which a contact was in the chat, for each hour of the week, and lists the best hours.
 func (s Screen) Habits(cells, best []presence.Habit, from, to time.Time) string {
 	d := s.draw()
 	d.drawRangeInZone(from, to)
@@ -136,7 +136,7 @@ func (s Screen) Habits(cells, best []presence.Habit, from, to time.Time) string 
 	return d.String()
 }
 
-// shadeOf gives every time above 0 a shade, so that a moment does not look like nothing.
+// shadeOf returns a shade for every time above 0, so that short times are visible.
 func shadeOf(seconds, most float64) int {
 	if seconds <= 0 {
 		return 0

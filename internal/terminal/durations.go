@@ -9,8 +9,8 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Durations writes a table of buckets, with a bar for the time in the chat and within it the time at typing or recording,
-// a line of their total, and the figures of the total. Times are in loc.
+// Durations writes a table of buckets, with a bar for the time in the chat that shows the part with typing or recording, and
+// the figures of the total. Times are in loc.
 func (s Screen) Durations(total presence.Summary, buckets []presence.Bucket, loc *time.Location) string {
 	d := s.draw()
 	if len(buckets) > 0 {
@@ -31,7 +31,7 @@ func (d *drawing) drawBuckets(total presence.Summary, buckets []presence.Bucket,
 	d.drawSummaries(head, labels, parts, &total)
 }
 
-// drawRangeInZone writes the range of a table and its time zone, which is from's.
+// drawRangeInZone writes the range of a table and from's time zone.
 func (d *drawing) drawRangeInZone(from, to time.Time) {
 	d.drawRange(from, to.In(from.Location()))
 	d.WriteString(d.paint(dimGrey, zoneName(from)) + "\n\n")
@@ -71,7 +71,7 @@ func (d *drawing) drawSummaries(head string, labels []string, parts []presence.S
 	}
 }
 
-// summaryRow is a label, then a count and a duration for each kind.
+// summaryRow returns a label, then a count and a duration for each measure.
 func summaryRow(label string, s presence.Summary) []string {
 	row := []string{label}
 	for _, d := range []presence.Durations{s.Typing, s.Recording, s.InChat} {
@@ -87,8 +87,8 @@ func summaryRow(label string, s presence.Summary) []string {
 // minBar is the minimum width of bars.
 const minBar = 4
 
-// summaryBar draws the time in the chat, longest taking all the space. Every time above 0 gets a column, so that a moment
-// of typing does not look like none.
+// summaryBar draws the time in the chat; longest takes all the space. Every time above 0 gets a column, so that short times are
+// visible.
 func (d *drawing) summaryBar(s presence.Summary, longest float64, space int) string {
 	columns := max(1, int(math.Round(s.InChat.Seconds/longest*float64(space))))
 	hands := s.Typing.Seconds + s.Recording.Seconds
@@ -99,15 +99,15 @@ func (d *drawing) summaryBar(s presence.Summary, longest float64, space int) str
 	return d.paint(cyan, strings.Repeat("█", solid)) + d.paint(green, strings.Repeat("░", columns-solid))
 }
 
-// bucketLabel returns the kind of the buckets and the layout of their starts. The first and the last one may be cut, so the
-// longest one decides.
+// bucketLabel returns the label of the buckets and the layout of their starts. It uses the longest bucket, since the first and
+// the last one may be cut.
 func bucketLabel(buckets []presence.Bucket) (label, layout string) {
 	longest := time.Duration(0)
 	for _, k := range buckets {
 		longest = max(longest, k.End.Sub(k.Start))
 	}
 	const day = 24 * time.Hour
-	switch hour := time.Hour; { // an hour more, where the clock is put back
+	switch hour := time.Hour; { // an hour more for clocks that are set back
 	case longest <= hour:
 		return "Hour", "Mon _2 Jan 15:04"
 	case longest <= day+hour:

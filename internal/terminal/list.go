@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// List writes rows, the first of which has the names: in columns on a terminal, tab-separated elsewhere. The only errors are
-// w's.
+// List writes rows, in columns on a terminal, otherwise tab-separated. The first row has the names. All errors are w's.
 func List(w io.Writer, rows [][]string) error {
 	clean := make([][]string, len(rows))
 	for i, row := range rows {

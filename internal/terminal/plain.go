@@ -18,7 +18,7 @@ func Plain[R any](rows []R) string {
 	return b.String()
 }
 
-// kindRow is the durations of one kind in a range.
+// kindRow has the durations of one measure in a range.
 type kindRow struct {
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
@@ -31,7 +31,7 @@ func kindRows(start, end time.Time, s presence.Summary) []kindRow {
 	return []kindRow{{start, end, "typing", s.Typing}, {start, end, "recording", s.Recording}, {start, end, "inChat", s.InChat}}
 }
 
-// PlainDurations is Plain for three rows, for typing, recording and inChat, for the total over [from, to) and for each bucket.
+// PlainDurations is Plain with a row per measure, for the total over [from, to) and for each bucket.
 func PlainDurations(total presence.Summary, buckets []presence.Bucket, from, to time.Time) string {
 	type row struct {
 		Part string `json:"part"`
@@ -49,7 +49,7 @@ func PlainDurations(total presence.Summary, buckets []presence.Bucket, from, to 
 	return Plain(rows)
 }
 
-// PlainComparison is Plain for three rows, for typing, recording and inChat, for each contact over [from, to).
+// PlainComparison is Plain with a row per measure, for each contact over [from, to).
 func PlainComparison(contacts []presence.ContactSummary, from, to time.Time) string {
 	type row struct {
 		Phone string `json:"phone"`

@@ -15,8 +15,8 @@ import (
 // redrawInterval is the time between two drawings of a progress line.
 const redrawInterval = 100 * time.Millisecond
 
-// Progress reports the progress of a task. On a terminal it is one line, redrawn in place; elsewhere it writes only the last
-// line. Its methods may be called from several goroutines, as often as there is progress.
+// Progress reports the progress of a task. On a terminal it redraws a line in place, elsewhere it writes only the last line.
+// Several goroutines may call its methods, at any rate.
 type Progress struct {
 	w           io.Writer
 	label, unit string
@@ -24,13 +24,12 @@ type Progress struct {
 	start       time.Time
 	n           atomic.Int64
 	once        sync.Once
-	stop        chan struct{} // nil if there is nothing to draw on
+	stop        chan struct{} // nil if it is not drawn
 	stopped     sync.WaitGroup
 }
 
-// NewProgress starts a report on w, usually standard error. The label names the task ("importing"), the unit is what is
-// counted: "events", or "B" for bytes, which are written as kB, MB and so on. A total of 0 means unknown. Call Done at the
-// end, also after a failure.
+// NewProgress starts a report on w, usually standard error. The label names the task ("importing"). The unit is "events", for
+// example, or "B" for bytes, which are written as kB, MB and so on. A total of 0 means unknown. Always call Done at the end.
 func NewProgress(w io.Writer, label, unit string, total int64) *Progress {
 	p := &Progress{w: w, label: label, unit: unit, total: total, start: time.Now()}
 	if IsTerminal(w) && os.Getenv("TERM") != "dumb" {
@@ -40,13 +39,12 @@ func NewProgress(w io.Writer, label, unit string, total int64) *Progress {
 	return p
 }
 
-// Add adds n.
 func (p *Progress) Add(n int64) { p.n.Add(n) }
 
 // Set sets the sum to n.
 func (p *Progress) Set(n int64) { p.n.Store(n) }
 
-// Done writes the last line: how much was done, and in which time. Only the first call has an effect.
+// Done writes the last line, with amount and time. Only the first call has an effect.
 func (p *Progress) Done() {
 	p.once.Do(func() {
 		clear := ""
@@ -74,7 +72,7 @@ func (p *Progress) redraw() {
 	}
 }
 
-// line is the line during the task, at most as wide as the screen.
+// line returns the line during the task, at most as wide as the screen.
 func (p *Progress) line(elapsed time.Duration, screen Screen) string {
 	n := p.n.Load()
 	rate := perSecond(n, elapsed)
@@ -86,7 +84,7 @@ func (p *Progress) line(elapsed time.Duration, screen Screen) string {
 	if rate > 0 && n <= p.total {
 		left = "  " + Length(math.Ceil(float64(p.total-n)/rate)) + " left"
 	}
-	// Only a complete task is at 100 %.
+	// Only a complete task shows 100 %.
 	text := fmt.Sprintf(" %3d %%  %s of %s  %s/s%s", int(100*done), p.amountShort(float64(n)), p.amount(p.total), p.amountShort(rate), left)
 	space := screen.Width - utf8.RuneCountInString(p.label) - utf8.RuneCountInString(text) - len("  ") - 1
 	if space < 4 {
@@ -95,7 +93,7 @@ func (p *Progress) line(elapsed time.Duration, screen Screen) string {
 	return p.label + " ▕" + screen.paint(cyan, bar(done, min(space, 40))) + "▏" + text
 }
 
-// last is the line at the end.
+// last returns the line at the end.
 func (p *Progress) last(elapsed time.Duration) string {
 	n := p.n.Load()
 	done := p.amount(n)
@@ -105,7 +103,7 @@ func (p *Progress) last(elapsed time.Duration) string {
 	return fmt.Sprintf("%s: %s in %s, %s/s", p.label, done, Length(elapsed.Seconds()), p.amountShort(perSecond(n, elapsed)))
 }
 
-// amount writes a number with its unit, amountShort without it if it is not bytes.
+// amount formats a number with its unit; amountShort omits units other than bytes.
 func (p *Progress) amount(n int64) string {
 	if p.unit == "B" {
 		return p.amountShort(float64(n))

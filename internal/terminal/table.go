@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// align makes a line of each row, with columns as wide as their widest cell and two spaces apart: the columns in left are
-// aligned left, the others right.
+// align formats each row as a line, with columns as wide as their widest cell and two spaces apart. It aligns the columns in
+// left to the left, others to the right.
 func align(rows [][]string, left ...int) []string {
 	var widths []int
 	for _, row := range rows {

@@ -1,6 +1,5 @@
-// Package terminal draws for a terminal what package history returns: timelines, tables of durations, heat maps; also lists and
-// the progress of long commands. For a pipe it writes the same rows, tab-separated. It uses no database and no clock, and reads
-// no input.
+// Package terminal draws results of package history for a terminal: timelines, tables of durations, heat maps and lists. It
+// also shows the progress of long commands. For a pipe it writes the same rows, tab-separated.
 package terminal
 
 import (
@@ -23,14 +22,14 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// Screen is what something is drawn for.
+// Screen has the properties of a terminal.
 type Screen struct {
 	Width  int // columns
 	Colour bool
 }
 
-// ScreenOf returns the screen of w: 80 columns if it is no terminal or its width is unknown; in colour if it is a terminal,
-// not a dumb one, and NO_COLOR is unset or empty.
+// ScreenOf returns the screen of w: 80 columns if w is not a terminal or its width is unknown; in colour if w is a terminal,
+// TERM is not dumb, and NO_COLOR is unset or empty.
 func ScreenOf(w io.Writer) Screen {
 	s := Screen{defaultWidth, IsTerminal(w) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""}
 	if f, ok := w.(*os.File); ok {
@@ -41,7 +40,7 @@ func ScreenOf(w io.Writer) Screen {
 	return s
 }
 
-// The parameters of ANSI's sequence for colours, of the 16 that follow the user's theme.
+// Parameters of the ANSI sequence for the 16 colours that follow the user's theme.
 const (
 	bold    = "1"
 	red     = "31"
@@ -61,7 +60,7 @@ func (s Screen) paint(code, text string) string {
 // minWidth is the minimum width: on narrower terminals lines are too long.
 const minWidth = 40
 
-// drawing gathers what is drawn for a screen.
+// drawing collects the output for a screen.
 type drawing struct {
 	Screen
 	strings.Builder
@@ -72,8 +71,8 @@ func (s Screen) draw() *drawing {
 	return &drawing{Screen: s}
 }
 
-// Length formats a duration in seconds: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h". It is no time.Duration, because
-// sums over many contacts may exceed its 292 years.
+// Length formats a duration in seconds: "0.4 s", "35 s", "4 m 05 s", "1 h 03 m", "2 d 04 h". It does not use time.Duration,
+// since sums over many contacts may exceed 292 years.
 func Length(seconds float64) string {
 	if tenths := math.Round(seconds * 10); tenths < 100 && math.Mod(tenths, 10) != 0 {
 		return strconv.FormatFloat(tenths/10, 'f', 1, 64) + " s"

@@ -7,11 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns what came from outside as it may be written to a terminal or into a line of fields: characters that do not
-// print, such as escape sequences, tabs, line breaks and changes of the writing direction, are escaped as in Go. Bytes that are
-// not UTF-8 become U+FFFD.
+// Text makes untrusted text safe for a terminal and for lines of fields: it escapes characters that do not print, such as
+// escape sequences, tabs, line breaks and changes of the writing direction, as Go does. Invalid UTF-8 becomes U+FFFD.
 func Text(s string) string {
-	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) { // a byte by itself may be a control character to a terminal
+	if !strings.ContainsFunc(s, hidden) && utf8.ValidString(s) { // a single byte may be a control character for a terminal
 		return s
 	}
 	var b strings.Builder

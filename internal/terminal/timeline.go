@@ -12,7 +12,7 @@ import (
 // latestSpans is the number of spans that Timeline lists.
 const latestSpans = 10
 
-// look is how a status is drawn. Glyphs differ, so that colours are not needed.
+// look says how a status is drawn. Glyphs differ, so that colours are not needed.
 type look struct{ glyph, colour string }
 
 // interest orders the statuses: a cell shows the first of those it contains.
@@ -26,13 +26,13 @@ var looks = map[presence.Status]look{
 	presence.Unavailable: {"·", dimGrey},
 }
 
-// Timeline draws the part of a contact's spans that lies in [from, to), up to now, in lines of width columns: over one axis
-// if it is a day or less, else a line for each local day. Below it lists the latest spans. Times are in from's location.
-// The spans are ordered by their start and do not overlap, as in package presence; before the first one the status is unknown.
+// Timeline draws the part of a contact's spans in [from, to), up to now: over one axis if it is a day or less, otherwise a line
+// for each local day. Below, it lists the latest spans. Times are in from's location. The spans are ordered by start and do not
+// overlap; before the first one the status is unknown.
 func (s Screen) Timeline(spans []presence.Span, from, to, now time.Time) string {
 	to = to.In(from.Location())
 	d := s.draw()
-	// A day has 25 hours where the clock is put back.
+	// A day has 25 hours when clocks are set back.
 	if to.Sub(from) <= 25*time.Hour {
 		d.drawAxis(spans, from, to, now)
 	} else {
@@ -44,10 +44,10 @@ func (s Screen) Timeline(spans []presence.Span, from, to, now time.Time) string 
 	return d.String()
 }
 
-// cells returns for each [edges[i], edges[i+1]) the first status of interest in it, 0 if none is known.
+// cells returns, for each [edges[i], edges[i+1]), its first status in the order of interest; 0 if unknown.
 func cells(spans []presence.Span, edges []time.Time, now time.Time) []presence.Status {
 	shown := make([]presence.Status, len(edges)-1)
-	first := 0 // the spans before it end before the cell
+	first := 0 // earlier spans end before the cell
 	for i := range shown {
 		start, end := edges[i], edges[i+1]
 		for first < len(spans) && !spanEnd(spans[first], now).After(start) {
@@ -72,10 +72,10 @@ func spanEnd(s presence.Span, now time.Time) time.Time {
 	return *s.End
 }
 
-// paintCells returns cells, runs of a status in one go of colour.
+// paintCells returns cells, with one colour sequence for equal neighbours.
 func (d *drawing) paintCells(shown []presence.Status) string {
 	for len(shown) > 0 && shown[len(shown)-1] == 0 {
-		shown = shown[:len(shown)-1] // no blanks at the end of a line
+		shown = shown[:len(shown)-1] // no trailing blanks
 	}
 	var b strings.Builder
 	for len(shown) > 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
-// assets are the files that the document refers to. Their addresses have a hash of all of them, so that browsers may keep
-// them forever and the imports between modules need no rewriting.
+// assets are the files that the document refers to. Their URLs have a hash of all files, so that browsers may cache them
+// forever and imports between modules need no rewriting.
 type assets struct {
 	prefix  string // /assets/HASH/
 	modules []string

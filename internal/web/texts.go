@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// texts are what the page says in one language: under each name a string, or one for each plural form.
+// texts are the texts of the page in one language: each is a string, or one for each plural form.
 type texts map[string]any
 
-// languages are those there is a file of texts for, the default first.
+// languages are the languages with a file of texts, the default first.
 var languages = []string{"en", "pt-BR"}
 
-// languageCookie is what the reader chose on the page.
+// languageCookie is the cookie with the language chosen on the page.
 const languageCookie = "presencelog-language"
 
 func loadTexts() map[string]texts {
@@ -34,7 +34,7 @@ func loadTexts() map[string]texts {
 	return all
 }
 
-// pickLanguage returns the language that the reader chose, or else the first one that the browser asks for and we have.
+// pickLanguage returns the language chosen on the page, or else the first supported one that the browser accepts.
 func pickLanguage(r *http.Request) string {
 	if c, err := r.Cookie(languageCookie); err == nil && slices.Contains(languages, c.Value) {
 		return c.Value

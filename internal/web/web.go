@@ -1,5 +1,5 @@
-// Package web serves the page for people: one HTML document for all views and the scripts that fill it from the read API.
-// It holds no data itself and needs no token: what the page shows, the API authorizes.
+// Package web serves the web page: one HTML document for all views and the scripts that fill it from the read API. It needs no
+// token, since it has no data: the API authorizes the requests of the page.
 package web
 
 import (
@@ -19,13 +19,13 @@ import (
 //go:embed page.html static texts
 var files embed.FS
 
-// Config is what the page shows of the service itself.
+// Config is what the page shows about the service.
 type Config struct {
 	Version string
 	Demo    bool // the data are synthetic, and the page says so
 }
 
-// views are the addresses of the page. What they show is in the query.
+// views are the paths of the page. What they show is in the query.
 var views = []string{"/{$}", "/contact", "/instances", "/instance", "/status", "/setup"}
 
 // Register adds the page's routes to mux.
@@ -51,11 +51,11 @@ type page struct {
 	template *template.Template
 }
 
-// ServeHTTP sends the document. Its nonce is what makes the browser run our scripts and no others.
+// ServeHTTP sends the document. With its nonce, the browser runs only our scripts.
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nonce := rand.Text()
 	language := pickLanguage(r)
-	// JSON that escapes <, so it cannot end the script element it stands in.
+	// This JSON escapes <, so it cannot end its script element.
 	data, err := json.Marshal(map[string]any{
 		"language": language, "texts": p.texts[language], "version": p.Version, "demo": p.Demo,
 	})
@@ -75,7 +75,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Security-Policy", policy(nonce))
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer") // addresses have phones in them
+	h.Set("Referrer-Policy", "no-referrer") // URLs have phones in them
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
@@ -98,7 +98,7 @@ func policy(nonce string) string {
 	}, "; ")
 }
 
-// send writes a body, compressed if the client takes that. packed is the compressed body if it is at hand.
+// send writes a body, compressed if the client accepts that. packed is the compressed body, or nil.
 func send(w http.ResponseWriter, r *http.Request, body, packed []byte) {
 	h := w.Header()
 	h.Add("Vary", "Accept-Encoding")
@@ -117,8 +117,8 @@ func send(w http.ResponseWriter, r *http.Request, body, packed []byte) {
 
 func compress(body []byte) []byte {
 	var out bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // a level that there is
-	_, _ = z.Write(body)                                    // a buffer takes everything
+	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is valid
+	_, _ = z.Write(body)                                    // a buffer accepts everything
 	_ = z.Close()
 	return out.Bytes()
 }

@@ -17,8 +17,8 @@ type account struct {
 	uid, gid uint32
 }
 
-// chooseUser chooses the user that runs PostgreSQL, which refuses to run as root: the owner of the cluster, or else a system
-// user. It makes that user the owner of the cluster.
+// chooseUser chooses the user that runs PostgreSQL, which does not run as root: the owner of the cluster, or a system user, who
+// becomes the owner.
 func (c *cluster) chooseUser() error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -66,13 +66,13 @@ func lookupAccount(names ...string) (*account, error) {
 	return nil, fmt.Errorf("PostgreSQL does not run as root, and none of the users %s exists: create one, or do not run as root", strings.Join(names, ", "))
 }
 
-// checkAccess makes sure that the user of PostgreSQL reaches the directories it needs. A capability would help it to, but
-// whoever can connect to the server could then have it read every file of the machine.
+// checkAccess makes sure that PostgreSQL's user can enter its directories. It grants no capability: with one, everybody who can
+// connect to the server could read all files of the machine.
 func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	if c.user == nil {
 		return nil
 	}
-	// The account needs to enter it, not to read it.
+	// The account only needs to enter it.
 	fi, err := os.Stat(c.dir)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (c *cluster) checkAccess(ctx context.Context, bin string) error {
 	return nil
 }
 
-// tryAccess runs postgres as its user after entering the directories.
+// tryAccess enters the directories and runs postgres, as its user.
 func (c *cluster) tryAccess(ctx context.Context, bin string, dirs ...string) error {
 	args := append([]string{"-c", `for d; do cd "$d" || exit; done; exec "$0" --version`, filepath.Join(bin, "postgres")}, dirs...)
 	out, err := c.command(ctx, 0, "/bin/sh", args...).CombinedOutput()

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// initPrefix begins the names of directories in which initdb is at work.
+// initPrefix is the prefix of directories in which initdb runs.
 const initPrefix = "postgres.init-"
 
 // cluster is a data directory and the settings to run a server on it. prepare sets all fields but dir, wantBin, settings, log
@@ -34,7 +34,7 @@ type cluster struct {
 // data returns the directory that PostgreSQL itself knows.
 func (c *cluster) data() string { return filepath.Join(c.dir, "postgres") }
 
-// makeDir creates the directory and returns its canonical path, so that all processes use the same.
+// makeDir creates the directory and returns its canonical path, which is the same for all processes.
 func makeDir(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -81,8 +81,8 @@ func (c *cluster) prepare(ctx context.Context) error {
 	return nil
 }
 
-// version returns the major version that created the cluster, such as "17", or "" if there is no cluster yet. Other files in
-// its place are an error.
+// version returns the major version that created the cluster, such as "17", or "" if there is no cluster. Other files in its
+// directory are an error.
 func (c *cluster) version() (string, error) {
 	b, err := os.ReadFile(filepath.Join(c.data(), "PG_VERSION"))
 	if err == nil {
@@ -104,7 +104,7 @@ func (c *cluster) version() (string, error) {
 	return "", nil
 }
 
-// findBin returns the directory of the programs of a major version, or of any if it is "".
+// findBin returns the directory of the programs of a major version; "" means any.
 func (c *cluster) findBin(ctx context.Context, version string) (string, error) {
 	cache := filepath.Join(c.dir, "postgres-npm")
 	if os.Geteuid() == 0 {
@@ -178,9 +178,8 @@ func (c *cluster) makeSocketDir() error {
 	return nil
 }
 
-// socketDir returns the directory of the socket: inside the data directory, unless that path is too long for the address of a
-// socket (103 bytes on macOS, 107 on Linux), or has characters that separate directories in connection strings and PostgreSQL's
-// settings.
+// socketDir returns the directory of the socket. It is inside the data directory, unless that path is too long for a socket
+// (103 bytes on macOS, 107 on Linux), or has characters that are separators in connection strings and settings.
 func socketDir(dir string) string {
 	fits := func(path string) bool {
 		return len(path)+len("/.s.PGSQL."+port) <= 100 && !strings.ContainsAny(path, ",\"'\\\n\r")
@@ -210,8 +209,7 @@ func (c *cluster) cleanUp() error {
 	return nil
 }
 
-// initdb creates the cluster in a temporary directory and renames it, so that there is a complete cluster or none, whenever
-// this process ends.
+// initdb creates the cluster in a temporary directory and renames it, so that a cluster is never incomplete.
 func (c *cluster) initdb(ctx context.Context, bin string) error {
 	tmp, err := os.MkdirTemp(c.dir, initPrefix)
 	if err != nil {

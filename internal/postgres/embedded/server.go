@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// port is only a part of the socket's name.
+// port is only used in the socket's name.
 const port = "5432"
 
 // maxLog is the size in bytes above which the server's log is truncated before a start.
@@ -55,8 +55,8 @@ func (c *cluster) arguments() []string {
 	return args
 }
 
-// hba admits only the owner of the database without a password: only root and the user that the server runs as can open the
-// socket. Other roles need their password, and cannot connect to databases whose rights are not restricted.
+// hba lets the owner of the database connect without a password, since only root and the server's user can open the socket.
+// Other roles need a password, and cannot connect to databases without restricted rights.
 const hba = `local all postgres trust
 local postgres,template1 all reject
 local all all scram-sha-256
@@ -64,13 +64,13 @@ local all all scram-sha-256
 
 func (c *cluster) hbaFile() string { return filepath.Join(c.dir, "postgres-hba.conf") }
 
-// writeHBA writes the file that says who may connect. It is not in the cluster, where initdb has left one that asks nobody for
-// a password.
+// writeHBA writes the file that says who may connect. It is not in the cluster, where initdb has created one that needs no
+// passwords.
 func (c *cluster) writeHBA() error {
 	if err := os.WriteFile(c.hbaFile(), []byte(hba), 0o644); err != nil {
 		return err
 	}
-	return os.Chmod(c.hbaFile(), 0o644) // whatever the umask: another user may run the server
+	return os.Chmod(c.hbaFile(), 0o644) // regardless of the umask: another user may run the server
 }
 
 // start starts the server and returns when it is ready. It creates the cluster if there is none, and stops processes of an
@@ -86,7 +86,7 @@ func (c *cluster) start(ctx context.Context) (*process, error) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		p, err := c.startOnce(ctx)
-		// Backends of a dead server that were not found block the start until they notice that it is dead.
+		// Backends of a dead server that were not found block the start until they notice its end.
 		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
 			return p, err
 		}
@@ -107,7 +107,7 @@ func (c *cluster) startOnce(ctx context.Context) (*process, error) {
 	}
 	defer log.Close() // the child has its own
 
-	// Not ctx: the server must not be killed when it ends.
+	// ctx is for the start only: its end must not kill the server.
 	cmd := c.command(context.Background(), syscall.SIGINT, filepath.Join(c.bin, "postgres"), c.arguments()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := launch(cmd)
@@ -172,7 +172,7 @@ func (c *cluster) stopLeftover(ctx context.Context) error {
 			return fmt.Errorf("stop the PostgreSQL left with process id %d: %w", pf.pid, err)
 		}
 	}
-	// Backends that outlive their server may be busy for long, and block a new server. Their uncommitted work is lost anyway.
+	// Backends that outlive their server may be busy for long and block a new one. Their uncommitted work is lost anyway.
 	if err := end(ctx, func() []int { return backends(ctx, c) }, step{syscall.SIGQUIT, quitTimeout}); err != nil {
 		return fmt.Errorf("stop the backends left in %s: %w", c.data(), err)
 	}

@@ -12,8 +12,7 @@ import (
 )
 
 // procAttr returns the attributes of a child that runs as the account (nil: the current user), in its own process group, so
-// that Ctrl-C in a terminal does not reach it. Here it can neither end with its parent nor be allowed to enter directories
-// without permission.
+// that Ctrl-C in a terminal does not reach it. On these systems it does not end with its parent.
 func procAttr(a *account, _ syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	credential(attr, a)

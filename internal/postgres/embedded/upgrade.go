@@ -10,8 +10,8 @@ import (
 // watchInterval is the time between two checks of the programs of a running server.
 const watchInterval = 2 * time.Second
 
-// watchProgram closes replaced after an upgrade of PostgreSQL's package: when the program is another file than before, and was
-// the same in the last two checks, since an upgrade replaces many files.
+// watchProgram closes replaced after an upgrade of PostgreSQL's package: when the program is another file, and the same one in
+// the last two checks, since an upgrade replaces many files.
 func (c *cluster) watchProgram() (replaced <-chan struct{}, stop func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	found := make(chan struct{})

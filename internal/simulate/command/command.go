@@ -1,4 +1,4 @@
-// Package command is the command simulate, which presencelog and presencebench both have.
+// Package command is the command simulate of presencelog and presencebench.
 package command
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/presencelog/presencelog/internal/terminal"
 )
 
-// secondsPerEvent is the interval between the events of a contact that is in the chat for long.
+// secondsPerEvent is the interval between events of a contact that stays in the chat.
 const secondsPerEvent = 120
 
 // Command is the flags of simulate.
