@@ -1,4 +1,4 @@
-// Requests to the read API, and the errors that it gives.
+// Requests to the read API, and its errors.
 
 import { t } from "./i18n.js";
 
@@ -18,7 +18,7 @@ export class ApiError extends Error {
 let onSignedOut = () => {};
 
 /**
- * Says what to do when the service wants a token.
+ * Sets the function to call when the service needs a token.
  * @param {() => void} f
  */
 export function whenSignedOut(f) {
@@ -63,7 +63,7 @@ export async function get(path, query, signal) {
 }
 
 /**
- * Signs in with a token, which the service turns into a cookie that scripts cannot read.
+ * Signs in with a token. The service sets a cookie that scripts cannot read.
  * @param {string} token
  */
 export async function signIn(token) {
@@ -74,7 +74,7 @@ export async function signIn(token) {
 }
 
 /**
- * Who reads: null if the service wants a token first.
+ * Returns the session; null if the service needs a token.
  * @returns {Promise<{name: string, signedIn: boolean} | null>}
  */
 export async function readSession() {

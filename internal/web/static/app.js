@@ -1,4 +1,4 @@
-// The page's frame: the header, and the view that the address names.
+// The page's frame: the header, and the view of the URL.
 
 import { readSession, signIn, signOut, whenSignedOut } from "./api.js";
 import { contactView } from "./contact.js";
@@ -36,9 +36,9 @@ const header = /** @type {HTMLElement} */ (document.getElementById("header"));
 let view = null;
 let shown = "";
 /** @type {{name: string, signedIn: boolean} | null} */
-let session = null; // who reads, once that is known
+let session = null; // once known
 
-/** Shows what the address names. */
+/** Shows the view of the URL. */
 function render() {
   const path = location.pathname;
   const params = new URLSearchParams(location.search);
@@ -74,7 +74,7 @@ function render() {
   }
 }
 
-/** Marks the link to the view that is shown. */
+/** Marks the link to the current view. */
 function markCurrent() {
   const path = location.pathname;
   for (const link of header.querySelectorAll("nav a")) {
@@ -89,7 +89,7 @@ function demoNote() {
   return h("p", { class: "note demo" }, h("strong", {}, t("demo.title")), " ", t("demo.text"));
 }
 
-/** Shows the way in instead of the view. */
+/** Shows the sign-in form instead of the view. */
 function showSignIn() {
   if (shown === "sign-in") return;
   view?.close?.();

@@ -1,4 +1,4 @@
-// The axis of the timeline, its line of now, and the hatching of what is unknown.
+// The axis of the timeline, its line at now, and the hatching of unknown time.
 
 import { s } from "./dom.js";
 import { position } from "./lanes.js";
@@ -26,7 +26,7 @@ export function axis(scale, top, bottom, zone) {
   return list.map(({ x, label, major }, i) => {
     const end = x + 4 + label.length * (major ? 6.8 : 6.2);
     const next = list[i + 1];
-    // A day's name is worth more than the hour beside it.
+    // A day's name is more important than the hour beside it.
     const fits = x >= free && end <= right && !(!major && next?.major && end > next.x);
     if (fits) free = end;
     return s("g", { class: major ? "tick major" : "tick" }, s("line", { x1: x, x2: x, y1: top, y2: bottom }), fits && s("text", { x: x + 4, y: 14 }, label));

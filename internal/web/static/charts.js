@@ -1,4 +1,4 @@
-// Pictures of sums: bars by day, the week by hours, totals. Each has its numbers as text or as a table too.
+// Charts: bars by day, the week by hours, totals. Each also has its numbers as text or as a table.
 
 import { h, put, s } from "./dom.js";
 import { duration, number, percent, t } from "./i18n.js";
@@ -7,7 +7,7 @@ import { dayText, hourText, rangeText, weekdays } from "./time.js";
 /** @typedef {import("./lanes.js").Measure} Measure */
 
 /**
- * A row of buttons of which one is pressed.
+ * A row of buttons, one of them pressed.
  * @param {string} label
  * @param {[string, string][]} options value and text
  * @param {string} current
@@ -29,7 +29,7 @@ export function segments(label, options, current, onchange) {
 }
 
 /**
- * What the looks of a picture mean.
+ * The legend of a chart.
  * @param {string[]} names
  * @param {string} [measure]
  */
@@ -44,7 +44,7 @@ export function measureChoice(onchange) {
 }
 
 /**
- * Bars of a calendar's buckets: what is confirmed solid, the rest lighter on top.
+ * Bars of a calendar's buckets: confirmed time solid, the rest lighter on top.
  * @param {{start: string, end: string, [measure: string]: any}[]} buckets
  * @param {Measure} measure
  * @param {string} bucket hour, day, week or month
@@ -91,7 +91,7 @@ function barTable(buckets, measure, name) {
 }
 
 /**
- * The week by hours, a table whose cells are shaded.
+ * The week by hours, as a table with shaded cells.
  * @param {{weekday: number, hour: number, share: number, text: string}[]} cells share from 0 to 1
  * @param {Measure} measure
  * @param {string} caption
@@ -143,7 +143,7 @@ export function heatCells(cells) {
 }
 
 /**
- * The cells of habits: in which share of the weeks the contact was there.
+ * The cells of habits: the share of weeks in which the contact was in the chat.
  * @param {{weekday: number, hour: number, share: number}[]} cells
  */
 export function habitCells(cells) {

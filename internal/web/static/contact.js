@@ -78,7 +78,7 @@ export function contactView(first) {
     go(query);
   }
 
-  /** Loads what the timeline shows and somewhat more, if it is not there yet. */
+  /** Loads the timeline's range and somewhat more, unless it is loaded. */
   function need(again = false) {
     const length = range.to - range.from, perPixel = length / chart.plotWidth();
     const now = Date.now();
@@ -105,7 +105,7 @@ export function contactView(first) {
     });
   }
 
-  /** What follows the range, once it stays. */
+  /** Updates everything that depends on the range, once the range no longer changes. */
   function settle() {
     clearTimeout(settling);
     settling = setTimeout(() => {
@@ -119,7 +119,7 @@ export function contactView(first) {
   }
 
   function drawSpans() {
-    // A row that has the focus stays: whoever goes through the table by keyboard must not lose their place.
+    // A row with the focus stays, so that keyboard users do not lose their place.
     if (!element.querySelector("details.spans[open]") || spans.contains(document.activeElement)) return;
     const list = tracks.flatMap((track) => track.spans.filter((x) => x.end > range.from && x.start < range.to).map((span) => ({ track, span })));
     list.sort((a, b) => b.span.start - a.span.start);
@@ -169,7 +169,7 @@ export function contactView(first) {
     }, h("label", { for: "compare" }, t("compare.label")), input, found, h("button", {}, t("compare.add")));
   }
 
-  /** The events as they came, newest first. */
+  /** The events as received, newest first. */
   function eventList() {
     const body = h("tbody");
     const more = h("button", { type: "button", hidden: true, onclick: () => next() });
@@ -260,7 +260,7 @@ export function contactView(first) {
       range = rangeOf(params);
       start();
     },
-    // Other contacts are another view.
+    // Other contacts need another view.
     same: (context) => context.params.get("instance") === instance && context.params.getAll("phone").join("\0") === phones.join("\0"),
   };
 }

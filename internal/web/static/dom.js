@@ -1,9 +1,9 @@
-// Elements are made by these functions alone. Texts become text nodes, so nothing that came from outside is ever markup.
+// Only these functions create elements. Texts become text nodes, so untrusted text is never markup.
 
 /** @typedef {Node | string | number | null | undefined | false} Child */
 
 /**
- * Makes an HTML element. Attributes named on… are event listeners; true is an empty attribute, false and null are none.
+ * Creates an HTML element. Attributes named on… are event listeners; true is an empty attribute, false and null are none.
  * @param {string} tag
  * @param {Record<string, any>} [attributes]
  * @param {...(Child | Child[])} children
@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
- * Makes an SVG element.
+ * Creates an SVG element.
  * @param {string} tag
  * @param {Record<string, any>} [attributes]
  * @param {...(Child | Child[])} children
@@ -52,7 +52,7 @@ function append(element, children) {
 }
 
 /**
- * Replaces what is in an element.
+ * Replaces the content of an element.
  * @param {Element} element
  * @param {...(Child | Child[])} children
  */
@@ -62,7 +62,7 @@ export function put(element, ...children) {
 }
 
 /**
- * Changes a text only if it is another one.
+ * Sets a text if it differs.
  * @param {Node} node
  * @param {string} text
  */

@@ -1,7 +1,7 @@
 // Dragging, pinching and the wheel, as moves along one axis.
 
 /**
- * Touch scrolls the document up and down as ever; sideways and with two fingers it belongs to the element. The wheel zooms
+ * Touch scrolls the document up and down; sideways and with two fingers it moves the element. The wheel zooms
  * with Ctrl or ⌘, or once the element has the focus; sideways or with Shift it pans.
  * @param {HTMLElement} element
  * @param {object} on

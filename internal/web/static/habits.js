@@ -3,7 +3,7 @@
 import { t } from "./i18n.js";
 import { weekdays } from "./time.js";
 
-const usual = 0.6; // share of the weeks from which on it is usual
+const usual = 0.6; // minimum share of the weeks
 const mostRuns = 2, mostDays = 3;
 
 /**
@@ -15,7 +15,7 @@ const mostRuns = 2, mostDays = 3;
  */
 
 /**
- * First the working days and the weekend as a whole; if nothing is usual in those, single days.
+ * First the working days and the weekend as a whole; if these have no usual hours, single days.
  * @param {{weekday: number, hour: number, share: number}[]} cells
  */
 export function habitText(cells) {
@@ -35,7 +35,7 @@ export function habitText(cells) {
 }
 
 /**
- * The runs of usual hours on these days together, the heaviest first.
+ * The runs of usual hours on these days together, the most usual first.
  * @param {{weekday: number, hour: number, share: number}[]} cells
  * @param {number[]} on
  * @param {string} days

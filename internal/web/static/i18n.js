@@ -8,7 +8,7 @@ const plural = new Intl.PluralRules(language);
 const integers = new Intl.NumberFormat(language);
 
 /**
- * Returns a text. {name} in it stands for a value; a text with plural forms picks one by the value n.
+ * Returns a text with values in place of {name}. The value n selects a plural form.
  * @param {string} name
  * @param {Record<string, string | number>} [values]
  * @returns {string}
@@ -33,7 +33,7 @@ export function percent(share) {
 }
 
 /**
- * Writes a duration with its two largest units.
+ * Formats a duration with its two largest units.
  * @param {number | null} seconds
  */
 export function duration(seconds) {
@@ -58,7 +58,7 @@ export function duration(seconds) {
 }
 
 /**
- * Writes a phone so that it can be read: groups digits of a Brazilian number, names a group, leaves all else as it is.
+ * Formats a phone: groups digits of a Brazilian number, names a group, does not change others.
  * @param {string} phone
  */
 export function phoneText(phone) {
@@ -69,7 +69,7 @@ export function phoneText(phone) {
 }
 
 /**
- * The name of a status for people.
+ * The displayed name of a status.
  * @param {string} status
  */
 export function statusText(status) {

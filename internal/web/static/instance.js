@@ -1,4 +1,4 @@
-// Instances, and one instance: its week by hours, what its days add up to, its most active contacts.
+// Instances, and one instance: its week by hours, totals by day, its most active contacts.
 
 import { get } from "./api.js";
 import { segments } from "./charts.js";

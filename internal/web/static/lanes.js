@@ -1,4 +1,4 @@
-// The geometry of a lane: spans or columns of a range of time become the outlines of a picture.
+// The geometry of a lane: converts spans or columns to outlines.
 
 /** @typedef {"inChat" | "typing" | "recording"} Measure */
 /** @type {Measure[]} */
@@ -29,8 +29,8 @@ export const measures = ["inChat", "typing", "recording"];
  * @property {number} height
  */
 
-const leastHeight = 4; // of what is short, so that it is seen
-const leastWidth = 1.5; // of what is drawn by itself; shorter spans share columns of a pixel
+const leastHeight = 4; // of short spans, so that they are visible
+const leastWidth = 1.5; // narrower spans share columns of a pixel
 
 /**
  * @param {number} at
@@ -56,8 +56,8 @@ function rect(x, y, w, h, left = 0, right = 0) {
 }
 
 /**
- * The outlines of what is confirmed and of what is not. A span narrower than a pixel or two adds to the columns it
- * touches, which are as high as the share of time that is taken: in proportion, and never invisible.
+ * The outlines of confirmed and uncertain time. A span narrower than a pixel or two adds to the columns it touches,
+ * which are as high as its share of their time, and always visible.
  * @param {Span[]} spans of one lane, in order
  * @param {Scale} scale
  * @param {Box} box

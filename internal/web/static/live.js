@@ -1,4 +1,4 @@
-// Changes as they happen: from the live feed, or by asking again where there is none.
+// Changes as they happen: from the live feed, or by polling without one.
 
 import { address } from "./api.js";
 
@@ -11,7 +11,7 @@ import { address } from "./api.js";
  * @property {string} lastEventAt
  */
 
-const batchEvery = 250; // milliseconds: no eye needs it sooner, and a busy feed costs no more than a calm one
+const batchEvery = 250; // milliseconds: fast enough, and limits the cost of a busy feed
 const pollEvery = 3000;
 
 /**
@@ -46,7 +46,7 @@ export function follow(query, changed) {
     if (source || polling) return;
     if (missed) changed(null);
     missed = true;
-    // A comma would separate names, so a name that has one is not asked for by name: whoever follows looks at the states.
+    // A comma would separate names, so names with commas are not in the request. Subscribers filter the states.
     const plain = Object.entries(query).filter(([, value]) => ![value].flat().some((v) => String(v).includes(",")));
     source = new EventSource(address(["live"], Object.fromEntries(plain)));
     source.addEventListener("state", (event) => {

@@ -1,4 +1,4 @@
-// Now: who is in the chat, typing or recording. The server filters, sorts and pages; the feed changes the rows in sight.
+// Now: who is in the chat, typing or recording. The server filters, sorts and pages; the feed updates visible rows.
 
 import { get } from "./api.js";
 import { announce, h, put, setText } from "./dom.js";
@@ -12,7 +12,7 @@ import { makeRow } from "./rows.js";
 const groups = /** @type {Record<string, string[]>} */ ({
   typing: ["COMPOSING"], recording: ["RECORDING"], chat: ["AVAILABLE", "PAUSED"], away: ["UNAVAILABLE"],
 });
-const refreshEvery = 5000; // for the numbers, and for who comes and goes
+const refreshEvery = 5000; // for counts, and rows that appear or disappear
 const refreshSoonest = 2000;
 
 /**
@@ -134,7 +134,7 @@ export function nowView(first) {
     drawInstances(found.instances);
     const keys = found.contacts.map(keyOf);
     const keep = new Set(keys);
-    // Under a pointer or the keyboard's focus, rows stay where they are: nothing moves away from who wants to click it.
+    // Rows do not move under a pointer or the keyboard's focus, so that users can click them.
     const held = !asked && (table.matches(":hover") || table.contains(document.activeElement));
     for (const [key, row] of rows) {
       if (!keep.has(key) && !held) {
@@ -166,13 +166,13 @@ export function nowView(first) {
       found.nextCursor && h("button", { type: "button", onclick: () => change({ cursor: found.nextCursor ?? "" }) }, t("now.next")));
   }
 
-  /** Says why nothing has arrived, if that is because it was refused. */
+  /** Says why nothing has arrived, if requests were refused. */
   async function explain() {
     try {
       const s = await get(["status"], {}, aborter.signal);
       if (s.refusals.length > 0 && rows.size === 0) put(note, h("strong", { class: "error" }, t("now.refused")), " ", h("a", { class: "button", href: "/setup" }, t("now.why")));
     } catch {
-      // then it says only that nothing has arrived
+      // the page then says only that nothing has arrived
     }
   }
 
@@ -191,7 +191,7 @@ export function nowView(first) {
     markChip();
   }
 
-  /** Presses the chip that is asked for, at once and not only when the service has responded. */
+  /** Presses the selected chip at once, before the service responds. */
   function markChip() {
     const current = params.get("show") ?? "";
     for (const chip of chips.children) chip.setAttribute("aria-pressed", String(chip.dataset.show === current));

@@ -1,4 +1,4 @@
-// What the reader chose on this browser: theme, time zone, language.
+// The reader's choices in this browser: theme, time zone, language.
 
 import { isZone } from "./time.js";
 
@@ -7,7 +7,7 @@ function read(name) {
   try {
     return localStorage.getItem("presencelog-" + name);
   } catch {
-    return null; // storage may be forbidden
+    return null; // storage may be blocked
   }
 }
 
@@ -20,7 +20,7 @@ function write(name, value) {
     if (value === null) localStorage.removeItem("presencelog-" + name);
     else localStorage.setItem("presencelog-" + name, value);
   } catch {
-    // then it holds until the page is left
+    // the choice then lasts until the page is closed
   }
 }
 

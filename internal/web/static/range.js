@@ -1,4 +1,4 @@
-// The range of time that a view shows, in the address and in the bar that changes it.
+// The range of a view, in the URL and in the bar that changes it.
 
 import { segments } from "./charts.js";
 import { h, put, setText } from "./dom.js";

@@ -6,7 +6,7 @@ import { dateTime, shortTime } from "./time.js";
 
 /** @typedef {import("./live.js").State} State */
 
-/** What a status looks like: a moving sign that does not rely on its colour alone. */
+/** The sign of a status: it moves, and does not depend on colour. */
 export function statusMark(/** @type {string} */ status) {
   return h("span", { class: "mark-" + status.toLowerCase() + " status-mark", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
 }

@@ -1,4 +1,4 @@
-// Set-up: the address for the gateway, and whether anything arrives from there.
+// Set-up: the webhook address, and whether callbacks arrive.
 
 import { get } from "./api.js";
 import { announce, h, put, setText } from "./dom.js";
@@ -24,7 +24,7 @@ export function setupView({ title, zone }) {
     setText(copied, t("setup.copied"));
     announce(t("setup.copied"));
   } }, t("setup.copy"));
-  // The secret stays in this field: the service keeps no copy that a reader of the history could see.
+  // The secret stays in this field: the service does not store it.
   const secret = h("input", { id: "secret", type: "text", autocomplete: "off", spellcheck: "false", placeholder: t("setup.secretHint"), oninput: drawURL });
   const secretBox = h("div", { class: "field" }, h("label", { for: "secret" }, t("setup.secret")), secret, h("p", { class: "quiet" }, t("setup.secretHelp")));
   let wanted = true;
@@ -53,7 +53,7 @@ export function setupView({ title, zone }) {
         arrived.className = "arrived " + key;
         put(arrived, h("i", { class: "dot", "aria-hidden": "true" }), text);
       }
-      // At the top, or it is found after days.
+      // At the top, so that users notice it.
       put(alarm, refused > 0 && h("p", { class: "note bad" }, h("strong", {}, t("setup.wrongToken", { n: refused })), " ", t("setup.wrongTokenHelp"),
         " (" + t("refused.last", { at: dateTime(wrong.map((/** @type {any} */ r) => r.lastAt).sort().at(-1), zone) }) + ")"));
       alarm.hidden = refused === 0;

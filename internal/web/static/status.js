@@ -1,4 +1,4 @@
-// Status: what the service does at the moment.
+// Status: the state of the service.
 
 import { get } from "./api.js";
 import { h, put } from "./dom.js";
@@ -35,7 +35,7 @@ export function statusView({ title, zone }) {
   }
   /** @param {any} s */
   function draw(s) {
-    // Since the first look, at first since the start.
+    // The rate since the first response; at first since the start.
     const first = seen.length > 1 ? seen[0] : { at: Date.parse(s.startedAt), received: 0 }, last = seen[seen.length - 1];
     const rate = (last.received - first.received) / Math.max(1, (last.at - first.at) / 1000);
     put(facts, [

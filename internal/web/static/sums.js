@@ -1,4 +1,4 @@
-// What a contact's or an instance's range adds up to: totals, bars, the week by hours, habits.
+// Sums over the range of a contact or an instance: totals, bars, the week by hours, habits.
 
 import { get } from "./api.js";
 import { bars, habitCells, heatCells, measureChoice, totals, week } from "./charts.js";
@@ -51,7 +51,7 @@ export function sums({ instance, phones, zone }) {
   });
   observer.observe(barBox);
 
-  /** The range for the week by hours: what is shown, but not less than four weeks, or there is nothing to see. */
+  /** The range for the week by hours: at least four weeks, so that there is enough to see. */
   function weekRange() {
     const to = Math.min(range.to, Date.now());
     return { from: Math.min(range.from, to - 28 * day), to };

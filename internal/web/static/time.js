@@ -1,4 +1,4 @@
-// Times in a time zone: how they are written, and where its hours, days, weeks and months begin.
+// Times in a time zone: their format, and the starts of hours, days, weeks and months.
 
 import { language } from "./i18n.js";
 
@@ -76,7 +76,7 @@ const steps = [
  */
 
 /**
- * Ticks of an axis, at most so many.
+ * Ticks of an axis, up to a maximum.
  * @param {number} from
  * @param {number} to
  * @param {number} most

@@ -1,4 +1,4 @@
-// The timeline: lanes of one or more contacts on one axis of time, which is moved and zoomed by mouse, touch and keys.
+// The timeline: lanes of one or more contacts on one time axis, moved and zoomed by mouse, touch and keys.
 
 import { announce, h, put, s } from "./dom.js";
 import { duration, percent, t } from "./i18n.js";
@@ -109,7 +109,7 @@ export function timeline({ zone, onrange }) {
 
   /** @param {import("./lanes.js").Scale} sc */
   function outline(sc) {
-    const span = chosen; // which may be of tracks that were replaced by newer ones since
+    const span = chosen; // its tracks may have been replaced
     const lane = span && lanes.find((l) => l.spans.some((x) => x.measure === span.measure && x.start === span.start));
     if (!chosen || !lane || chosen.end < view.from || chosen.start > view.to) return null;
     const x = Math.max(sc.x, position(chosen.start, sc));
@@ -178,7 +178,7 @@ export function timeline({ zone, onrange }) {
   function zoomTo(factor) {
     const length = (view.to - view.from) * factor;
     const now = Date.now();
-    // Now stays where it is if it is the end of what is shown.
+    // If now is at the end of the range, it keeps its position.
     const share = now >= view.from && now <= view.to && now > view.to - (view.to - view.from) * 0.1 ? (now - view.from) / (view.to - view.from) : 0.5;
     const at = view.from + share * (view.to - view.from);
     glide({ from: at - share * length, to: at + (1 - share) * length });

@@ -1,4 +1,4 @@
-// Reads what the timeline shows from the API.
+// Reads the timeline's data from the API.
 
 import { get } from "./api.js";
 import { phoneText } from "./i18n.js";
