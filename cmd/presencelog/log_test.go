@@ -71,7 +71,7 @@ func TestLogCannotBeForged(t *testing.T) {
 	}
 }
 
-// forge sends requests with what would be a message of its own, in every place that a client can write to.
+// forge sends requests with a forged log message in every place that a client controls.
 func forge(t *testing.T, address string) {
 	t.Helper()
 	const forged = "x\nlevel=ERROR msg=forged\x1b[2J"

@@ -69,7 +69,7 @@ func becomeConfined(binary, dataDir string) error {
 	return syscall.Exec(binary, append([]string{binary}, os.Args[1:]...), os.Environ())
 }
 
-// nobody is a user that exists everywhere: initdb wants to know the name of its own.
+// nobody is a user that exists everywhere: initdb needs the name of its user.
 func nobody() (uid, gid int, err error) {
 	u, err := user.Lookup("nobody")
 	if err != nil {
@@ -133,7 +133,7 @@ func TestServiceNeedsOnlyItsDataDirectory(t *testing.T) {
 	checkPrivate(t, i.dir)
 }
 
-// checkPrivate checks that others can read nothing in the data directory. The rules of who may connect are no secret.
+// checkPrivate checks that others can read nothing in the data directory. The rules for connecting are not secret.
 func checkPrivate(t *testing.T, dataDir string) {
 	t.Helper()
 	files := 0

@@ -51,7 +51,7 @@ func install(t *testing.T) installation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir: PostgreSQL runs as another user if this is root, who may not enter it.
+	// Not t.TempDir: for root, PostgreSQL runs as another user, who cannot enter it.
 	dir, err := os.MkdirTemp("", "presencelog-data-")
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestCommandsWhileServeRunsAndAfterwards(t *testing.T) {
 	if out := i.run(t, "", "export"); strings.Count(out, "\n") != 2 {
 		t.Errorf("export beside serve: %s", out)
 	}
-	post(t, url) // serve goes on after its guests have gone
+	post(t, url) // serve still works after its guests have ended
 
 	serving.stop(t)
 	if out := i.run(t, "", old...); !strings.HasSuffix(out, span) {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// create makes an analyst with a name of its own, since roles belong to the whole server, and connects as it.
+// create creates an analyst with a unique name, since roles belong to the whole server, and connects as it.
 func create(t testing.TB, pool *pgxpool.Pool, instances ...string) (string, *pgx.Conn) {
 	t.Helper()
 	name := fmt.Sprintf(`Ana "%x'`, rand.Uint64())
@@ -59,7 +59,7 @@ func login(password string) analyst.Login {
 	return analyst.Login{Password: password, StatementTimeout: time.Minute}
 }
 
-// allowTemp lets a role create temporary tables, as one could who may by another way.
+// allowTemp lets a role create temporary tables.
 func allowTemp(t *testing.T, pool *pgxpool.Pool, role string) {
 	t.Helper()
 	sql := fmt.Sprintf("GRANT TEMPORARY ON DATABASE %s TO %s", pgx.Identifier{pool.Config().ConnConfig.Database}.Sanitize(),

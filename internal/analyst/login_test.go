@@ -19,7 +19,7 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres"
 )
 
-// On a server of its own, since the whole log is read.
+// It uses its own server, since it reads the whole log.
 func TestPasswordIsCheckedAndInNoServerLog(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t, map[string]string{"log_statement": "all"})

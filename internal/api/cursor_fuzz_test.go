@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// FuzzCursor gives every list cursors that nobody made: there is a page, or 422, and nothing else.
+// FuzzCursor sends forged cursors to every list: the response is a page or 422.
 func FuzzCursor(f *testing.F) {
 	pool := pgtest.New(f)
 	now := time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)

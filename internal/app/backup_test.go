@@ -74,7 +74,7 @@ func TestBackup(t *testing.T) {
 			t.Errorf("%s has other rows: %d, was %d", sql, len(got[sql]), len(want[sql]))
 		}
 	}
-	// The service goes on, and knows that its contacts are others now.
+	// The service still works, and notices that it has other contacts now.
 	service.postID(t, fmt.Sprintf(body, "before"))
 	pgtest.Eventually(t, "the event is stored", func() bool {
 		var n int

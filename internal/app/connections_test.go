@@ -9,7 +9,7 @@ import (
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// On a server of its own, which accepts fewer connections than the service may open.
+// It uses its own server, which accepts fewer connections than the service may open.
 func TestShortageOfConnectionsIsLogged(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t, map[string]string{"max_connections": "20"})

@@ -119,7 +119,7 @@ func TestErasureLeavesNoTrace(t *testing.T) {
 	}
 	clean("after the erasure")
 
-	// An old backup does not bring it back; what is new is collected again.
+	// An old backup does not bring it back; new events are collected again.
 	count, err := archive.Import(t.Context(), s.pool, strings.NewReader(lines), nil, nil)
 	if err != nil || count.Erased != 1 || count.Duplicates != 2 {
 		t.Errorf("%+v, %v", count, err)
@@ -257,7 +257,7 @@ func TestSubjectReportHasEverything(t *testing.T) {
 	}
 }
 
-// Events that wait in a spool while their contact is erased do not come back.
+// Events in a spool do not return after their contact is erased.
 func TestSpoolDoesNotBringErasedContactsBack(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -19,7 +19,7 @@ const (
 	ndjsonType = "application/x-ndjson"
 )
 
-// getAs reads what is at a path, which must be there and of a media type.
+// getAs reads a path, which must exist and have a media type.
 func (s *service) getAs(t testing.TB, media, path string) string {
 	t.Helper()
 	a := s.do(t, request(t, http.MethodGet, s.url+path, nil))

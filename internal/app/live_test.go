@@ -139,7 +139,7 @@ func TestLiveSendsChanges(t *testing.T) {
 	f.expect("a RECORDING")
 }
 
-// The clock goes on when the feed has told of what was before: a change that has run out already is not told.
+// The clock moves on after the feed has sent earlier changes: a change that has timed out already is not sent.
 func TestLiveSendsTimeouts(t *testing.T) {
 	t.Parallel()
 	began := presence.Now()
@@ -210,7 +210,7 @@ func TestLiveResumes(t *testing.T) {
 		if e := h.read(); e.Event != "resync" || e.ID == "" {
 			t.Errorf("resuming from %q begins with %+v", id, e)
 		}
-		s.listen(t, "", h.id) // and from there it goes on
+		s.listen(t, "", h.id) // and it continues from there
 	}
 }
 
@@ -361,7 +361,7 @@ func TestLiveNeedsAToken(t *testing.T) {
 	}
 }
 
-// An erased contact does not come back to those who resume either.
+// Clients that resume do not get an erased contact either.
 func TestFeedForgetsErasedContacts(t *testing.T) {
 	t.Parallel()
 	s := start(t)

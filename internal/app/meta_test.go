@@ -310,7 +310,7 @@ func TestReadinessIncludesWhatMaintenanceNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	pgtest.Eventually(t, "it is not ready", func() bool { return ready() == http.StatusServiceUnavailable })
-	s.postID(t, body("i", "p", "COMPOSING")) // events go on
+	s.postID(t, body("i", "p", "COMPOSING")) // events are still accepted
 	if _, err := s.pool.Exec(t.Context(), "ALTER LANGUAGE gone RENAME TO plpgsql"); err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestPagesCoverTheWholeList(t *testing.T) {
 	}
 }
 
-// pages reads a list to its end and returns what is in it, without what changes by the clock alone.
+// pages reads a whole list and returns its content, without values that only depend on the clock.
 func pages(t *testing.T, s *service, path, query, list string, limit int) []string {
 	t.Helper()
 	var all []string

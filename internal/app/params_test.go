@@ -206,7 +206,7 @@ func testMomentsOfAnyOffset(t *testing.T, s *service) {
 	}
 }
 
-// Whoever gives a parameter expects it to count.
+// Clients expect every parameter to have an effect.
 func TestUnknownAndRepeatedParametersAreRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -34,7 +34,7 @@ func TestReceiver(t *testing.T) {
 }
 
 func testBadCallbacks(t *testing.T, s *service) {
-	// with gives a good body with one field replaced, or left out for "".
+	// with returns a valid body with one field replaced, or omitted for "".
 	with := func(field, value string) string {
 		fields := []string{"type", `"PresenceChatCallback"`, "instanceId", `"bad"`, "phone", `"5544"`, "status", `"COMPOSING"`, "lastSeen", "null"}
 		var parts []string

@@ -111,7 +111,7 @@ func TestContentOfUnknownTypeIsNotKept(t *testing.T) {
 	}
 }
 
-// Too many new instances and contacts are refused with what the limit is, and those that are known go on.
+// Too many new instances and contacts get an error that names the limit. Existing ones are not affected.
 func TestNewInstancesAndContactsAreLimited(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.Limits = ingest.Limits{InstancesPerHour: 2, ContactsPerHour: 5} })

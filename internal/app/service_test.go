@@ -40,7 +40,7 @@ func start(t testing.TB, change ...func(*app.Config)) *service {
 	t.Helper()
 	config := app.Config{
 		Listen: "127.0.0.1:0", Database: pgtest.URL(t), Version: "v1.2.3", Streams: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		AwayAfter: 20 * time.Second, // a busy machine may stand still for some seconds, and the database is there all the same
+		AwayAfter: 20 * time.Second, // a busy machine may stop for some seconds while the database is up
 	}
 	for _, f := range change {
 		f(&config)
@@ -122,7 +122,7 @@ func idOf(t testing.TB, a answer) string {
 	return got["id"]
 }
 
-// get reads what is at a path, which must be there, into v. Fields that v does not have are an error.
+// get decodes the response of a path, which must exist, into v. Unknown fields are an error.
 func (s *service) get(t testing.TB, path string, v any) {
 	t.Helper()
 	a := s.do(t, request(t, http.MethodGet, s.url+path, nil))
@@ -136,7 +136,7 @@ func (s *service) get(t testing.TB, path string, v any) {
 	}
 }
 
-// refused reads a response that is a problem with the given status. It must say what is wrong, and no internals.
+// refused reads a problem with the given status. It must say what is wrong, without internals.
 func refused(t testing.TB, a answer, status int) problem.Problem {
 	t.Helper()
 	var p problem.Problem

@@ -8,8 +8,8 @@ import (
 	"github.com/presencelog/presencelog/internal/app"
 )
 
-// Without tokens, a page of another site must not use a browser on this machine: neither by a request to this address
-// (CSRF), nor under a name of its own that resolves to it (DNS rebinding).
+// Without tokens, a page of another site must not use a browser on this machine: neither by a request to this address (CSRF),
+// nor under another name that resolves to it (DNS rebinding).
 func TestOtherSitesCannotUseAServiceWithoutTokens(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -31,7 +31,7 @@ func TestWaitUntilTypingHasStopped(t *testing.T) {
 	done := make(chan waited, 1)
 	const settle = 10 * time.Second // far longer than the pauses, also on a busy machine
 	go func() { done <- s.wait(t, "a", "timeout=2m&settle="+settle.String()) }()
-	for _, status := range []string{"PAUSED", "RECORDING", "AVAILABLE"} { // in each pause it goes on before it has settled
+	for _, status := range []string{"PAUSED", "RECORDING", "AVAILABLE"} { // in each pause, the next event comes before settle ends
 		time.Sleep(300 * time.Millisecond)
 		s.postID(t, body("i", "a", status))
 	}

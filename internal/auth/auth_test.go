@@ -236,7 +236,7 @@ func TestLastUseIsRecorded(t *testing.T) {
 	}
 }
 
-// While the database is unavailable, tokens that are known go on working, and of others nobody says that they are wrong.
+// While the database is unavailable, known tokens still work, and unknown ones do not count as wrong.
 func TestTokensWorkWhileTheDatabaseIsAway(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)

@@ -163,7 +163,7 @@ func TestLoadWithoutServer(t *testing.T) {
 	}
 }
 
-// TestLoadWhenServerStops closes the server half way: what follows is counted, and the load ends all the same.
+// TestLoadWhenServerStops closes the server half way: later errors are counted, and the load still ends.
 func TestLoadWhenServerStops(t *testing.T) {
 	t.Parallel()
 	var server *httptest.Server

@@ -28,7 +28,7 @@ func traces(text []byte, phone string) (found []string) {
 	encoded := map[string][]byte{
 		"as text": []byte(phone), "in hexadecimal": []byte(hex.EncodeToString([]byte(phone))),
 	}
-	for offset := range 3 { // base64 of a phone depends on where it begins; its first and last characters on what is beside it
+	for offset := range 3 { // base64 of a phone depends on its offset; the first and last characters depend on the text around it
 		code := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("x", offset) + phone))
 		encoded[fmt.Sprintf("in base64 at %d", offset)] = []byte(code[(offset*8+5)/6 : len(code)-1])
 	}

@@ -268,7 +268,7 @@ func TestPostgreSQLAwayAtTheStart(t *testing.T) {
 	s := newService(t, p, d.url())
 	l := startLoad(t, 8, s)
 	spooledDuring(t, s, 500)
-	// What a container's health check asks: a restart would not help. It is asked again, since it gives up after a few seconds.
+	// A container's health check uses this: a restart would not help. It is repeated, since it times out after a few seconds.
 	pgtest.Eventually(t, "the service is healthy without a database", func() bool {
 		return command(false, shared.program, "healthcheck", "--listen", s.address()).Run() == nil
 	})

@@ -72,7 +72,7 @@ func TestResponsesLate(t *testing.T) {
 	spooledDuring(t, s, 500)
 	x.refuse.Store(false)
 	pgtest.Eventually(t, "the service is healthy", s.healthy)
-	// About as late as the timeout: some batches are committed in time, others are given up and committed all the same.
+	// The delay is about the timeout: some batches are committed in time, others are committed although they timed out.
 	delays := []time.Duration{1990, 2010}
 	if long {
 		delays = []time.Duration{100, 300, 600, 900, 1950, 1980, 1990, 2000, 2010, 2050, 2500, 4000}

@@ -80,7 +80,7 @@ func (p *process) quit() {
 	if !p.running() {
 		return
 	}
-	p.signalAll(syscall.SIGCONT) // what is frozen does not end
+	p.signalAll(syscall.SIGCONT) // frozen processes do not end
 	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
 	select {
 	case <-p.done:

@@ -125,7 +125,7 @@ func storable(t *testing.T, e presence.Event) {
 	}
 }
 
-// readable checks that an error can be shown to whoever sent the body.
+// readable checks that an error can be shown to the sender of the body.
 func readable(t *testing.T, err error) {
 	t.Helper()
 	var ignored *IgnoredError

@@ -60,7 +60,7 @@ func newReceiver(t *testing.T) *receiver {
 		}
 		if r.status/100 == 2 {
 			id := req.Header.Get("webhook-id")
-			if r.ids[id]++; r.ids[id] == 1 { // it may come again if its sender was stopped before the response
+			if r.ids[id]++; r.ids[id] == 1 { // it may be sent again if its sender was stopped before the response
 				r.accepted = append(r.accepted, m.Type+" "+m.Data.Phone)
 			}
 		}
@@ -189,7 +189,7 @@ func TestHooksGetMessages(t *testing.T) {
 	}
 }
 
-// Whatever happens while no process sends is sent by the next one, and what is not accepted is sent again.
+// The next process sends changes that happened while none was sending. Messages that were not accepted are sent again.
 func TestNothingIsLost(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -237,7 +237,7 @@ func TestOneProcessSends(t *testing.T) {
 			t.Errorf("%s came %d times", id, n)
 		}
 	}
-	// The other goes on when the one has stopped, whichever it was.
+	// When one process has stopped, the other one continues.
 	first.stop()
 	second.event(t, "i", "c", presence.Composing)
 	r.waitFor(t, "contact.typing a", "contact.typing b", "contact.typing c")

@@ -100,7 +100,7 @@ func TestHubFollowsTimeoutsThatChange(t *testing.T) {
 	}
 }
 
-// While the database is away, the feed goes on with what the process's own writer has made durable.
+// While the database is away, the feed continues with durable events of the process's own writer.
 func TestHubContinuesWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
 	pool, err := postgres.Connect(t.Context(), pgtest.URL(t), "test", 4)

@@ -126,7 +126,7 @@ func inSQLUpTo(t *testing.T, pool *pgxpool.Pool, phone string, moment time.Time)
 	return status, since
 }
 
-// TestHubAgreesWithSQL gives a hub events in any order, some twice, and compares what it has sent last with the database.
+// TestHubAgreesWithSQL sends events to a hub in any order, some twice, and compares its last messages with the database.
 func TestHubAgreesWithSQL(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)

@@ -93,7 +93,7 @@ FROM generate_series(1, 250000) AS i`); err != nil {
 			}
 		}
 	})
-	// Not its size: how much the writer adds meanwhile depends on the machine.
+	// It does not check the size: how much the writer adds depends on the machine.
 	file := func() (number uint32) {
 		t.Helper()
 		if err := p.QueryRow(t.Context(), "SELECT pg_relation_filenode('events_2026_09_pkey')").Scan(&number); err != nil {

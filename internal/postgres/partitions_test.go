@@ -132,8 +132,8 @@ func TestMakePartitionsConcurrently(t *testing.T) {
 	}
 }
 
-// A plan that is being made while a partition is attached does not know it, and is kept: MakePartitions has it made again.
-// planning is called while the plan is made, after the partitions have been looked at.
+// A plan that is made while a partition is attached does not know it, and is cached: MakePartitions invalidates it. planning is
+// called while the plan is made, after the partitions have been looked at.
 func TestNewPartitionsAreKnownToPlansBeingMade(t *testing.T) {
 	t.Parallel()
 	p := pgtest.New(t)

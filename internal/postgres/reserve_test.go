@@ -14,7 +14,7 @@ import (
 	"github.com/presencelog/presencelog/internal/postgres"
 )
 
-// On a server of its own, whose connections are all taken.
+// It uses its own server, whose connections are all in use.
 func TestReservedConnectionsStayFree(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Server(t, map[string]string{"max_connections": "12"})

@@ -16,7 +16,7 @@ import (
 	"github.com/presencelog/presencelog/internal/retention"
 )
 
-// blocked starts a run that cannot go on at an event of the last contact of short, until release is called.
+// blocked starts a run that waits at an event of the last contact of short until release is called.
 func blocked(t *testing.T, ctx context.Context, url string, at time.Time) (release func(), done chan error) {
 	t.Helper()
 	pool := connect(t, url)
@@ -56,7 +56,7 @@ func TestInterruptedRunContinuesNextTime(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	release()
-	// The server may have begun with what nobody waits for any more, and not have noticed yet who has gone, with the lock.
+	// The server may still hold the lock for a client that has disconnected.
 	pgtest.Eventually(t, "nothing runs and no transaction is open", func() bool {
 		return get[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
 			AND state <> 'idle' AND pid <> pg_backend_pid()`) == 0
@@ -95,7 +95,7 @@ func TestOneRunsAtATime(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	// The one that runs lets VACUUM remove what is deleted meanwhile.
+	// The current run lets VACUUM remove rows deleted during it.
 	if held := get[int](t, pool, `SELECT count(a.backend_xmin) FROM pg_stat_activity AS a INNER JOIN pg_locks AS l USING (pid)
 		WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = 'locks'::regclass`); held > 0 {
 		t.Error("its lock holds a snapshot")
@@ -109,7 +109,7 @@ func TestOneRunsAtATime(t *testing.T) {
 	}
 }
 
-// Receivers write meanwhile, also where somebody holds up the dropping.
+// Receivers write during the run, even if something blocks the drop.
 func TestWritersContinueDuringRetention(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)

@@ -61,7 +61,7 @@ func set(t *testing.T, pool *pgxpool.Pool, instance, name, value string) {
 	}
 }
 
-// fill gives each of an instance's contacts an event at every step from a moment until another.
+// fill stores an event for each of an instance's contacts at every step of a range.
 func fill(t *testing.T, pool *pgxpool.Pool, instance string, contacts int, from, until time.Time, step time.Duration) {
 	t.Helper()
 	for at := from; at.Before(until); at = at.AddDate(0, 0, 27) {
@@ -137,7 +137,7 @@ func twoInstances(t *testing.T, pool *pgxpool.Pool) {
 	set(t, pool, "long", "retention", "80d")
 }
 
-// Months that no instance keeps are dropped, others lose what is too old, and Plan knows it all before.
+// Months that no instance keeps are dropped, from others old events are deleted, and Plan returns the same before.
 func TestOldEventsAreDeleted(t *testing.T) {
 	t.Parallel()
 	for _, pooled := range []bool{false, true} {
@@ -260,7 +260,7 @@ func TestOldEventsMayBeImportedAgain(t *testing.T) {
 	if got := partitions(t, pool); got != left {
 		t.Errorf("left are %s", got)
 	}
-	// Whoever keeps more from now on has not got back what is gone, and its intervals cannot be rebuilt.
+	// A longer retention does not bring deleted events back, so their intervals cannot be rebuilt.
 	set(t, pool, "", "retention", "300d")
 	if added, err := ingest.NewStore(pool).Merge(t.Context(), old); added != 2 || err != nil {
 		t.Fatal(added, err)

@@ -72,7 +72,7 @@ func TestVisitorIsFree(t *testing.T) {
 	for _, test := range []struct {
 		name          string
 		at, last, end int64
-		want          int64 // when the only contact, whose last event was at last, comes back
+		want          int64 // when the only contact, whose last event was at last, returns
 	}{
 		{"long since", 50 * second, 10 * second, end, 50 * second},
 		{"after a rest", 50 * second, 45 * second, end, 65 * second},

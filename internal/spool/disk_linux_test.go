@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk mounts a file system of so many bytes on dir; only root can.
+// smallDisk mounts a file system of the given size on dir; only root can.
 func smallDisk(t testing.TB, dir string, bytes int) {
 	t.Helper()
 	err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes))

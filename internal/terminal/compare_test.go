@@ -9,7 +9,7 @@ import (
 
 var (
 	weekFrom = at("2026-11-16 00:00:00")
-	weekTo   = at("2026-11-23 00:00:00").UTC() // drawn in weekFrom's zone all the same
+	weekTo   = at("2026-11-23 00:00:00").UTC() // drawn in weekFrom's zone
 )
 
 func fewContacts() []presence.ContactSummary {

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files; review them afterwards")
 
-// golden compares what is drawn with testdata/name, and its lines with the width if that is more than 0.
+// golden compares a drawing with testdata/name, and its lines with the width if that is more than 0.
 func golden(t *testing.T, name, got string, width int) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

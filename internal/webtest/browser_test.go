@@ -49,7 +49,7 @@ func start(t testing.TB, change ...func(*app.Config)) string {
 	t.Helper()
 	config := app.Config{
 		Listen: "127.0.0.1:0", Database: pgtest.URL(t), Version: "v1.2.3", Streams: 100, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		AwayAfter: 20 * time.Second, // a busy machine may stand still for some seconds, and the database is there all the same
+		AwayAfter: 20 * time.Second, // a busy machine may stop for some seconds while the database is up
 	}
 	for _, f := range change {
 		f(&config)
@@ -62,8 +62,8 @@ func start(t testing.TB, change ...func(*app.Config)) string {
 	return "http://" + a.Addr.String()
 }
 
-// tab is a page in a browser of its own, without anything that another test left. At the test's end it must have logged no
-// error and asked no other host.
+// tab is a page in its own browser, without data of other tests. At the test's end it must have logged no error and asked no
+// other host.
 type tab struct {
 	t    testing.TB
 	ctx  context.Context

@@ -83,7 +83,7 @@ func BenchmarkPageUnderLoad(b *testing.B) {
 		if _, err := archive.Import(b.Context(), pool, lines, func(int64, error) {}, nil); err != nil {
 			b.Fatal(err)
 		}
-		// What is done in the background after an import is not what is measured here.
+		// Background work after an import is not measured here.
 		if _, err := pool.Exec(b.Context(), "VACUUM ANALYZE"); err != nil {
 			b.Fatal(err)
 		}

@@ -95,13 +95,13 @@ func TestScreenshots(t *testing.T) {
 		for _, view := range views {
 			tb.visit(view.path)
 			tb.until(view.ready)
-			tb.do(chromedp.Sleep(400 * time.Millisecond)) // for what is drawn in the next frame
+			tb.do(chromedp.Sleep(400 * time.Millisecond)) // for the next frame
 			checkImage(t, view.name+look.suffix, tb.capture(), int(look.width), int(look.height))
 		}
 	}
 }
 
-// capture takes a picture of what is in sight.
+// capture takes a picture of the visible part.
 func (tb *tab) capture() []byte {
 	tb.t.Helper()
 	shot, err := chromedp.Run(tb.ctx, chromedp.CaptureScreenshot())

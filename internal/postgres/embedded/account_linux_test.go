@@ -48,7 +48,7 @@ func TestRootNeedsNoCapability(t *testing.T) {
 	}
 }
 
-// A server that may enter every directory could read every file for whoever connects to it.
+// A server that may enter every directory could read every file for all its clients.
 func TestRootGetsNoCapabilityBelowClosedDirectory(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
