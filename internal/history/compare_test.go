@@ -228,6 +228,29 @@ func (w *world) compareContacts(t *testing.T, reader *history.Reader, zone *time
 			t.Fatalf("timeline of %s in %v: span %d is %+v, want %+v", phone, in, i, got, want)
 		}
 	}
+	lanes, err := reader.Lanes(t.Context(), "i", phone, in, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLanes := 0
+	for measure, spans := range of {
+		for _, s := range spans {
+			if !s.start.Before(in.To) || s.endedBy != presence.Open && !s.end.After(in.From) {
+				continue
+			}
+			wantLanes++
+			if !slices.ContainsFunc(lanes.Spans, func(got history.LaneSpan) bool {
+				return got.Measure == measure && got.Start.Equal(s.start) && got.Events == s.events && got.EndedBy == s.endedBy &&
+					(got.End == nil) == (s.endedBy == presence.Open) && (got.End == nil || got.End.Equal(s.end)) &&
+					near(got.ConfirmedUntil.Sub(got.Start).Seconds(), s.confirmedSeconds)
+			}) {
+				t.Fatalf("lanes of %s in %v lack %s of %+v:\n%+v", phone, in, measure, s, lanes.Spans)
+			}
+		}
+	}
+	if len(lanes.Spans) != wantLanes {
+		t.Fatalf("lanes of %s in %v: %+v, want %d", phone, in, lanes.Spans, wantLanes)
+	}
 	d, err := reader.Durations(t.Context(), "i", phone, history.Calendar{Range: in, Bucket: history.Day, Zone: zone})
 	if err != nil {
 		t.Fatal(err)
