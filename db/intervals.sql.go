@@ -78,6 +78,8 @@ SELECT
             WHERE
                 s.first_event_at IS NOT NULL
                 AND ($1::integer [] IS NULL OR s.instance_id = ANY($1::integer []))
+            ORDER BY s.contact_id
+            FOR UPDATE
         ),
         NULL
     )

@@ -266,12 +266,13 @@ $$;
 -- +goose StatementEnd
 
 -- Takes contacts back to just before a moment, or with NULL to before their first event. How things stood there is not known.
+-- The caller has locked their rows.
 -- +goose StatementBegin
 CREATE FUNCTION take_back(contact_ids integer [], moment timestamptz) RETURNS void
 LANGUAGE sql AS $$
-UPDATE contact_states
+UPDATE contact_states AS s
 SET
-    checkpoint = coalesce(moment, first_event_at) - interval '1 microsecond',
+    checkpoint = coalesce(moment, s.first_event_at) - interval '1 microsecond',
     status = NULL,
     last_event_at = NULL,
     since = NULL,
@@ -279,7 +280,8 @@ SET
     span_first_event_at = NULL,
     visit_started_at = NULL,
     visit_events = NULL
-WHERE contact_id = ANY(contact_ids)
+FROM unnest(contact_ids) AS k (contact_id)
+WHERE s.contact_id = k.contact_id
 $$;
 -- +goose StatementEnd
 

@@ -47,6 +47,8 @@ SELECT
             WHERE
                 s.first_event_at IS NOT NULL
                 AND (sqlc.narg(instance_ids)::integer [] IS NULL OR s.instance_id = ANY(sqlc.narg(instance_ids)::integer []))
+            ORDER BY s.contact_id
+            FOR UPDATE
         ),
         NULL
     );
