@@ -116,6 +116,7 @@ func TestRecipeShowsTypingInChatwoot(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	pgtest.Eventually(t, "the program listens", func() bool { return s.liveClients(t) == 1 })
+	s.listen(t, "", "", "Authorization", "Bearer secret") // returns once the states are loaded: then it gets every change
 	for status, want := range map[string]string{"COMPOSING": "on"} {
 		s.postID(t, body("i", "5544999999999", status))
 		if got := <-received; got != want {

@@ -152,7 +152,7 @@ func TestWritersContinueDuringRetention(t *testing.T) {
 		}
 	}()
 	gone, err := retention.Run(t.Context(), pool, now)
-	if err == nil || !strings.Contains(err.Error(), "events are in use, so events_2026_07 is dropped the next time") || len(gone.Partitions) > 0 {
+	if err == nil || !strings.Contains(err.Error(), "events are in use; the next run drops events_2026_07") || len(gone.Partitions) > 0 {
 		t.Errorf("gone is %s (%v)", text(gone), err)
 	}
 	if n := events(t, pool, "short", date(time.September, 1), shortFrom); n != 0 {
