@@ -284,7 +284,8 @@ $$;
 
 -- The intervals of these contacts that are not settled: those that ended after the watermark or the contact's checkpoint,
 -- and those that are not finished. Of these ended_by is o, and ended_at is now, or their start if the clock of an event is
--- ahead; no more is confirmed than up to then.
+-- ahead; no more is confirmed than up to then. The caller's clock may be behind the watermark: what is stored as ended up to it
+-- is finished, whatever that clock says.
 -- +goose StatementBegin
 CREATE FUNCTION fresh_intervals(contact_ids integer [], now timestamptz) RETURNS SETOF intervals
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 AS $$
@@ -299,7 +300,9 @@ SELECT
     CASE WHEN i.ended_at IS NULL THEN 'o'::"char" ELSE i.ended_by END,
     '-'::"char"
 FROM steps(contact_ids, 'infinity') AS s
-CROSS JOIN LATERAL intervals_after(s.status, s.at, s.pauses_at, s.leaves_at, s.next_at, s.next_status, now) AS i
+CROSS JOIN LATERAL intervals_after(
+    s.status, s.at, s.pauses_at, s.leaves_at, s.next_at, s.next_status, greatest(now, s.after_at)
+) AS i
 CROSS JOIN LATERAL (SELECT CASE i.measure WHEN 'v' THEN s.visit_started_at ELSE s.since END AS started_at) AS b
 WHERE i.ended_at IS NULL OR i.ended_at > s.after_at
 $$;
