@@ -192,7 +192,7 @@ func TestErasureUnderLoad(t *testing.T) {
 	}
 }
 
-// A service that has not heard of the erasure yet stores events of the contact for a moment. They go too.
+// A service that does not know of the erasure yet stores events of the contact for a moment. They are deleted too.
 func TestBlockedContactsStayErasedUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := start(t)
