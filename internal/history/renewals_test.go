@@ -104,29 +104,3 @@ func TestRunBegunByTimeout(t *testing.T) {
 		}
 	}
 }
-
-// A reader whose clock is behind that of the refresh does not count twice what has ended between the two.
-func TestClockBehindTheWatermark(t *testing.T) {
-	t.Parallel()
-	pool := pgtest.New(t)
-	start := at("2026-03-10T12:00:00Z")
-	store(t, pool, []presence.Event{{InstanceID: "i", Phone: "p", Status: presence.Composing, ReceivedAt: start}})
-	w := &world{pool: pool}
-	w.refresh(t, start.Add(time.Minute))
-	now := start.Add(10 * time.Second)
-	reader := history.NewReader(pool, func() time.Time { return now })
-	over := history.Calendar{Range: history.Range{From: start.Add(-time.Hour), To: now}, Bucket: history.NoBucket, Zone: time.UTC}
-	for _, phone := range []string{"p", ""} {
-		sums, err := reader.Durations(t.Context(), "i", phone, over)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := sums.Total; got.Typing.Count != 1 || got.Typing.Seconds != 10 || got.InChat.Count != 1 || got.InChat.Seconds != 10 {
-			t.Errorf("of phone %q: typing %+v, in chat %+v", phone, got.Typing, got.InChat)
-		}
-	}
-	top, err := reader.Top(t.Context(), "i", history.By(presence.MeasureTyping), over.Range, 10)
-	if err != nil || len(top.Contacts) != 1 || top.Contacts[0].Seconds != 10 {
-		t.Errorf("top is %+v (%v)", top.Contacts, err)
-	}
-}
