@@ -364,7 +364,7 @@ func (q *Queries) ListPresentContacts(ctx context.Context, arg ListPresentContac
 }
 
 const newestContacts = `-- name: NewestContacts :many
-SELECT c.id, c.instance_id, i.name AS instance, c.phone, database_identity()::bigint AS database
+SELECT c.id, c.instance_id, i.name AS instance, c.phone, (SELECT database_identity())::bigint AS database
 FROM contacts AS c
 INNER JOIN instances AS i ON i.id = c.instance_id
 WHERE c.id < $1
@@ -487,7 +487,7 @@ SELECT
     w.name::text AS name,
     coalesce(w.id, a.id, 0)::integer AS id,
     (a.id IS NOT NULL)::boolean AS added,
-    database_identity()::bigint AS database
+    (SELECT database_identity())::bigint AS database
 FROM wanted AS w
 LEFT JOIN added AS a ON a.name = w.name
 `

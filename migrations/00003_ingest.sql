@@ -12,13 +12,19 @@ COMMENT ON TABLE rejected_payloads IS 'Payloads of authorized senders that are n
 COMMENT ON COLUMN rejected_payloads.bytes IS 'the length of the payload';
 COMMENT ON COLUMN rejected_payloads.body IS 'as sent, at most its first 64 KiB; NULL if its type is unknown, since it may be a message';
 
+-- Receivers cache the ids of contacts. An id whose contact is erased must not be used again, so each erasure advances this
+-- sequence, by which they notice.
+CREATE SEQUENCE erasure_count;
+
 -- Changes when cached contact ids may mean other contacts: on another server (as after a failover), in another database,
--- after TRUNCATE or a restore. An expression without a subquery, so that it is inlined.
+-- after TRUNCATE, a restore or an erasure. An expression without a subquery, so that it is inlined. It costs microseconds, so
+-- queries over many rows compute it once, in a subquery.
 -- +goose StatementBegin
 CREATE FUNCTION database_identity() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN hashtextextended(
-    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass), 0
+    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass)
+    || ' ' || coalesce(pg_sequence_last_value('erasure_count'::regclass), 0)::text, 0
 );
 -- +goose StatementEnd
 
@@ -46,14 +52,14 @@ BEGIN
         INSERT INTO contacts (instance_id, phone)
         SELECT w.instance_id, w.phone
         FROM wanted AS w
-        WHERE w.id IS NULL AND database_identity() = expected_database
+        WHERE w.id IS NULL AND (SELECT database_identity()) = expected_database
         ORDER BY w.instance_id, w.phone
         LIMIT max_new
         ON CONFLICT DO NOTHING
         RETURNING id, instance_id, phone
     )
 
-    SELECT w.place::integer, coalesce(w.id, a.id, 0), a.id IS NOT NULL, database_identity()
+    SELECT w.place::integer, coalesce(w.id, a.id, 0), a.id IS NOT NULL, (SELECT database_identity())
     FROM wanted AS w
     LEFT JOIN added AS a ON a.instance_id = w.instance_id AND a.phone = w.phone;
 END
@@ -62,4 +68,5 @@ $$;
 
 -- +goose Down
 DROP FUNCTION resolve_contacts, database_identity;
+DROP SEQUENCE erasure_count;
 DROP TABLE rejected_payloads;

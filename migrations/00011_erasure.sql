@@ -22,28 +22,5 @@ CREATE TABLE erasure_key (
 );
 INSERT INTO erasure_key DEFAULT VALUES;
 
--- Receivers cache the ids of contacts. An id whose contact is erased must not be used again, so each erasure advances this
--- sequence, by which they notice.
-CREATE SEQUENCE erasure_count;
-
-DROP FUNCTION database_identity;
--- +goose StatementBegin
-CREATE FUNCTION database_identity() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN hashtextextended(
-    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass)
-    || ' ' || coalesce(pg_sequence_last_value('erasure_count'::regclass), 0)::text, 0
-);
--- +goose StatementEnd
-
 -- +goose Down
-DROP FUNCTION database_identity;
--- +goose StatementBegin
-CREATE FUNCTION database_identity() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN hashtextextended(
-    extract(EPOCH FROM pg_postmaster_start_time())::text || ' ' || pg_relation_filepath('contacts'::regclass), 0
-);
--- +goose StatementEnd
-DROP SEQUENCE erasure_count;
 DROP TABLE erasure_key, erasures;
