@@ -21,8 +21,10 @@ SELECT
         SELECT coalesce(sum(pg_indexes_size(relid)), 0)::bigint FROM pg_partition_tree('events')
     ) AS index_bytes,
     (
-        SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint + pg_total_relation_size('contact_states')
+        SELECT (
+            coalesce(sum(pg_total_relation_size(relid)), 0) + pg_total_relation_size('contact_states')
             + pg_total_relation_size('interval_sums')
+        )::bigint
         FROM pg_partition_tree('intervals')
     ) AS interval_bytes,
     (SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL) AS late_contacts
@@ -34,7 +36,7 @@ type StatsRow struct {
 	Events        int64
 	TableBytes    int64
 	IndexBytes    int64
-	IntervalBytes int32
+	IntervalBytes int64
 	LateContacts  int64
 }
 

@@ -80,7 +80,7 @@ type exportCmd struct {
 	Format   string `enum:"ndjson,parquet" default:"ndjson" help:"ndjson writes events to standard output; parquet writes events and intervals to files in --out."`
 	Out      string `placeholder:"DIR" type:"path" help:"New or empty directory for Parquet files, one for each month and table."`
 	Instance string `placeholder:"ID" help:"Only the events of this instance."`
-	From     string `placeholder:"TIME" help:"Only events at or after this time: RFC 3339, or a date, which means the start of that day in UTC."`
+	From     string `placeholder:"TIME" help:"Only events at or after this time: RFC 3339, or a date, which means the start of that day in the time zone of the instance or, without --instance, of the setting time_zone."`
 	To       string `placeholder:"TIME" help:"Only events before this time."`
 	Last     string `placeholder:"LENGTH" help:"Only the latest events, instead of --from: 90m, 24h, 7d, 4w."`
 
@@ -88,24 +88,20 @@ type exportCmd struct {
 }
 
 func (c *exportCmd) Run(ctx context.Context) error {
-	what := archive.Selection{InstanceID: c.Instance, Pseudonyms: c.Pseudonyms}
-	var err error
-	if c.Last != "" {
-		what.Range, err = history.RangeText{From: c.From, To: c.To, Last: c.Last}.Range(presence.Now(), time.UTC)
-	} else if what.Range.From, err = history.ParseMoment("from", c.From, time.Time{}, time.UTC); err == nil {
-		what.Range.To, err = history.ParseMoment("to", c.To, time.Time{}, time.UTC)
-	}
-	if err == nil && !what.Range.To.IsZero() && !what.Range.From.Before(what.Range.To) {
-		err = &history.InvalidError{Field: "from", Reason: "it must be earlier than to"}
-	}
-	if err != nil {
-		return flagError(err)
-	}
 	if (c.Format == "parquet") != (c.Out != "") {
 		return errors.New("pass --format parquet and --out DIR together")
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		var err error
+		reader := history.NewReader(pool, presence.Now)
+		loc, err := reader.Zone(ctx, c.Instance)
+		if err != nil {
+			return err
+		}
+		in, err := c.timeRange(loc)
+		if err != nil {
+			return flagError(err)
+		}
+		what := archive.Selection{InstanceID: c.Instance, Range: in, Pseudonyms: c.Pseudonyms}
 		if c.Format == "parquet" {
 			progress := terminal.NewProgress(os.Stderr, "exporting", "rows", 0)
 			_, err = archive.ExportParquet(ctx, pool, c.Out, what, progress.Set)
@@ -115,6 +111,20 @@ func (c *exportCmd) Run(ctx context.Context) error {
 			_, err = archive.Export(ctx, pool, os.Stdout, what, progress.Set)
 			progress.Done()
 		}
-		return nameInstances(ctx, history.NewReader(pool, presence.Now), err)
+		return nameInstances(ctx, reader, err)
 	})
+}
+
+// timeRange returns the range of the flags, with a zero time where it has no end.
+func (c *exportCmd) timeRange(loc *time.Location) (in history.Range, err error) {
+	if c.Last != "" {
+		return history.RangeText{From: c.From, To: c.To, Last: c.Last}.Range(presence.Now(), loc)
+	}
+	if in.From, err = history.ParseMoment("from", c.From, time.Time{}, loc); err != nil {
+		return in, err
+	}
+	if in.To, err = history.ParseMoment("to", c.To, time.Time{}, loc); err == nil && !in.To.IsZero() && !in.From.Before(in.To) {
+		err = &history.InvalidError{Field: "from", Reason: "it must be earlier than to"}
+	}
+	return in, err
 }

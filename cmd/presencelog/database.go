@@ -42,8 +42,12 @@ func (d database) open(ctx context.Context, log *slog.Logger) (connString string
 	}, nil
 }
 
-// withPool opens the database for a command that only reads. It never migrates: the schema must be the one needed.
+// withPool opens the database for a command that only reads. It never creates or migrates one: the schema must be the one
+// needed.
 func (d database) withPool(ctx context.Context, do func(*pgxpool.Pool) error) error {
+	if d.DatabaseURL == "" && !embedded.Exists(d.DataDir) {
+		return fmt.Errorf("there is no history in %s; --data-dir or DATABASE_URL say where it is, and presencelog serve creates one", d.DataDir)
+	}
 	return d.withAnySchema(ctx, func(pool *pgxpool.Pool) error {
 		if err := postgres.CheckSchema(ctx, pool); err != nil {
 			return err

@@ -18,7 +18,7 @@ const everything = math.MaxInt32
 
 // listFlags are the flags of commands that list something.
 type listFlags struct {
-	JSON bool `help:"Write JSON, as the API does."`
+	JSON bool `help:"Write JSON."`
 }
 
 // print writes a list as JSON or as rows; the first row has the names.
@@ -105,7 +105,7 @@ func (c *eventsCmd) Run(ctx context.Context) error {
 			if e.LastSeen != nil {
 				lastSeen = strconv.FormatInt(*e.LastSeen, 10)
 			}
-			rows = append(rows, []string{e.ReceivedAt.In(q.loc).Format(time.RFC3339Nano), e.Status.String(), lastSeen, string(e.Extra)})
+			rows = append(rows, []string{e.ReceivedAt.Format(time.RFC3339Nano), e.Status.String(), lastSeen, string(e.Extra)})
 		}
 		return c.print(map[string]any{"events": list, "nextCursor": nil}, rows)
 	})

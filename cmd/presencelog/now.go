@@ -101,7 +101,11 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	}
 	c.lasting = true
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
-		loc, err := c.zone(ctx, history.NewReader(pool, presence.Now))
+		reader := history.NewReader(pool, presence.Now)
+		if _, err := reader.Now(ctx, history.NowQuery{InstanceID: c.Instance, Sort: history.ByActivity, Limit: 1}); err != nil {
+			return nameInstances(ctx, reader, err)
+		}
+		loc, err := c.zone(ctx, reader)
 		if err != nil {
 			return err
 		}

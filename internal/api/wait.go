@@ -23,7 +23,7 @@ type waitInput struct {
 	Until   string `query:"until" enum:"idle,typing,recording,available,unavailable" default:"idle" doc:"What to wait for: a status; or idle: the contact has neither typed nor recorded for settle"`
 	Settle  string `query:"settle" default:"1500ms" doc:"With until=idle: for how long, at most 5m" example:"1500ms"`
 	Timeout string `query:"timeout" default:"30s" doc:"How long to wait at most, up to 5m" example:"30s"`
-	Since   string `query:"since" doc:"RFC 3339. With a status: respond at once if the contact has had the status at any time since then; pass now of the last response, so that nothing is missed between two calls. With idle: start counting settle at this time at the earliest, for example when a message arrives" example:"2026-10-01T00:00:00Z"`
+	Since   string `query:"since" doc:"RFC 3339, or a date, which means the start of that day in the instance's time zone. With a status: respond at once if the contact has had the status at any time since then; pass now of the last response, so that nothing is missed between two calls. With idle: start counting settle at this time at the earliest, for example when a message arrives" example:"2026-10-01T00:00:00Z"`
 }
 
 func (s *server) registerWait(a huma.API, path string) {
@@ -48,10 +48,15 @@ func (s *server) wait(ctx context.Context, in *waitInput) (out live.Waited, err 
 	if ask.Timeout, err = length("timeout", in.Timeout, maxWait); err != nil {
 		return out, err
 	}
-	// A plus sign that is not escaped arrives as a blank.
-	ask.Since, err = history.ParseMoment("since", strings.Replace(in.Since, " ", "+", 1), time.Time{}, time.UTC)
-	if err != nil {
-		return out, err
+	if in.Since != "" {
+		loc, err := s.History.Zone(ctx, in.InstanceID)
+		if err != nil {
+			return out, err
+		}
+		// A plus sign that is not escaped arrives as a blank.
+		if ask.Since, err = history.ParseMoment("since", strings.Replace(in.Since, " ", "+", 1), time.Time{}, loc); err != nil {
+			return out, err
+		}
 	}
 	return s.Live.Wait(ctx, s.History, ask)
 }

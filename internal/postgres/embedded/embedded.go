@@ -24,8 +24,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -85,6 +87,13 @@ func Open(ctx context.Context, dir string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("embedded PostgreSQL in %s: %w", dir, err)
 	}
 	return s, nil
+}
+
+// Exists reports whether dir has a cluster, or a process that may be creating one. It may return true if dir cannot be read.
+func Exists(dir string) bool {
+	_, noCluster := os.Stat(filepath.Join(dir, "postgres"))
+	_, noLock := os.Stat(filepath.Join(dir, lockName))
+	return !errors.Is(noCluster, fs.ErrNotExist) || !errors.Is(noLock, fs.ErrNotExist)
 }
 
 func open(ctx context.Context, dir string, o Options) (*Server, error) {

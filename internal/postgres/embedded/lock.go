@@ -16,9 +16,11 @@ type lock struct {
 	guests *os.File // shared by brief guests, then exclusive to an owner that stops
 }
 
+const lockName = "postgres.lock"
+
 func openLock(dir string) (*lock, error) {
 	// The files are never removed: otherwise two processes could lock the removed and a new file.
-	f, err := os.OpenFile(filepath.Join(dir, "postgres.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
