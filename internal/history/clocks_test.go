@@ -212,3 +212,53 @@ func TestHabits(t *testing.T) {
 		t.Errorf("%d weeks, best %v, cells %v", h.Weeks, h.Best, h.Cells[8:11])
 	}
 }
+
+// TestHabitsWhenClocksChange: a contact comes in every hour of some weeks in which hours are skipped, shortened or come twice,
+// so the share of each hour that exists is 1.
+func TestHabitsWhenClocksChange(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		zone, from, to string
+		missing        int // hours of the week that do not exist
+	}{
+		{"Europe/Berlin", "2026-03-16T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 0},
+		{"Europe/Berlin", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 1},
+		{"Europe/Berlin", "2026-10-19T00:00:00+02:00", "2026-10-26T00:00:00+01:00", 0},
+		{"Europe/Berlin", "2026-10-25T02:30:00+01:00", "2026-11-01T02:00:00+01:00", 0},
+		{"Antarctica/Casey", "2021-09-27T00:00:00+08:00", "2021-10-04T00:00:00+11:00", 2},
+		{"America/St_Johns", "2010-11-01T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 0},
+	} {
+		t.Run(c.zone, func(t *testing.T) {
+			t.Parallel()
+			zone, err := time.LoadLocation(c.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pool := pgtest.New(t)
+			in := history.Range{From: at(c.from), To: at(c.to)}
+			var events []presence.Event
+			for moment := in.From.Add(30 * time.Second); moment.Before(in.To); moment = moment.Add(time.Minute) {
+				events = append(events, presence.Event{InstanceID: "i", Phone: "p", Status: presence.Available, ReceivedAt: moment})
+			}
+			store(t, pool, events)
+			reader := history.NewReader(pool, func() time.Time { return in.To })
+			h, err := reader.Habits(t.Context(), "i", "p", in, zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing := 0
+			for _, cell := range h.Cells {
+				switch cell.Share {
+				case 1:
+				case 0:
+					missing++
+				default:
+					t.Errorf("%+v", cell)
+				}
+			}
+			if missing != c.missing {
+				t.Errorf("%d hours of the week are missing, want %d", missing, c.missing)
+			}
+		})
+	}
+}

@@ -77,33 +77,19 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 	if err != nil {
 		return h, err
 	}
-	// By date, because an hour comes twice on the day on which the clocks go back.
-	type place struct {
-		cell       int
-		year, date int
-	}
-	present, weeks := [weekHours]int{}, [weekHours]int{}
-	seen := map[place]bool{}
+	present, weeks := newTally(in, zone), newTally(in, zone)
 	for _, hour := range hours {
-		at := hour.start.In(zone)
-		p := place{weekHour(at), at.Year(), at.YearDay()}
-		if (hour.inside > 0 || hour.starts > 0) && !seen[p] {
-			seen[p] = true
-			present[p.cell]++
+		if hour.inside > 0 || hour.starts > 0 {
+			present.add(hour.start.In(zone))
 		}
 	}
-	for day := midnight(in.From.In(zone).Year(), in.From.In(zone).Month(), in.From.In(zone).Day(), zone); day.Before(in.To); day = next(day, Day) {
-		for hour := range 24 {
-			start := time.Date(day.Year(), day.Month(), day.Day(), hour, 0, 0, 0, zone)
-			if start.Before(in.To) && start.Add(time.Hour).After(in.From) {
-				weeks[weekHour(start)]++
-			}
-		}
+	for at := in.From.In(zone); at.Before(in.To); at = next(at, Hour) {
+		weeks.add(at)
 	}
 	for i := range h.Cells {
 		h.Cells[i] = presence.Habit{Weekday: i/24 + 1, Hour: i % 24}
-		if weeks[i] > 0 {
-			h.Cells[i].Share = min(float64(present[i])/float64(weeks[i]), 1)
+		if n := weeks.cells[i]; n > 0 {
+			h.Cells[i].Share = float64(present.cells[i]) / float64(n)
 		}
 		if h.Cells[i].Share > 0 {
 			h.Best = append(h.Best, h.Cells[i])
@@ -115,6 +101,32 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 }
 
 const weekHours = 7 * 24
+
+// tally counts for each hour of the week in how many weeks of a range it was added. An hour that comes twice, since the clocks
+// go back, counts once.
+type tally struct {
+	cells [weekHours]int
+	first int    // number of the first hour that seen has room for
+	seen  []bool // by the number of the hour
+}
+
+func newTally(in Range, zone *time.Location) *tally {
+	const margin = 24 // more than clocks go back
+	first, last := hourNumber(in.From.In(zone))-margin, hourNumber(in.To.In(zone))+margin
+	return &tally{first: first, seen: make([]bool, last-first+1)}
+}
+
+func (t *tally) add(at time.Time) {
+	if n := hourNumber(at) - t.first; !t.seen[n] {
+		t.seen[n] = true
+		t.cells[weekHour(at)]++
+	}
+}
+
+// hourNumber numbers the hours of the calendar, as the clocks in at's time zone show them.
+func hourNumber(at time.Time) int {
+	return int(time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), 0, 0, 0, time.UTC).Unix() / 3600)
+}
 
 // weekHour returns the hour of the week of a local time, 0 for Monday's first.
 func weekHour(at time.Time) int { return (int(at.Weekday())+6)%7*24 + at.Hour() }
