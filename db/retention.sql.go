@@ -77,25 +77,8 @@ func (q *Queries) CountIntervalsBefore(ctx context.Context, arg CountIntervalsBe
 	return count, err
 }
 
-const countLateBefore = `-- name: CountLateBefore :one
-SELECT count(*) FROM contact_states WHERE instance_id = $1 AND checkpoint < $2
-`
-
-type CountLateBeforeParams struct {
-	InstanceID int32
-	Before     pgtype.Timestamptz
-}
-
-// How many of an instance's contacts have late events before a moment, which a refresh has yet to read.
-func (q *Queries) CountLateBefore(ctx context.Context, arg CountLateBeforeParams) (int64, error) {
-	row := q.db.QueryRow(ctx, countLateBefore, arg.InstanceID, arg.Before)
-	var count int64
-	err := row.Scan(&count)
-	return count, err
-}
-
-const cutIntervals = `-- name: CutIntervals :exec
-SELECT cut_intervals($1::integer, $2::timestamptz, $3::timestamptz)
+const cutIntervals = `-- name: CutIntervals :one
+SELECT cut_intervals($1::integer, $2::timestamptz, $3::timestamptz)::boolean AS cut
 `
 
 type CutIntervalsParams struct {
@@ -104,9 +87,11 @@ type CutIntervalsParams struct {
 	Now        pgtype.Timestamptz
 }
 
-func (q *Queries) CutIntervals(ctx context.Context, arg CutIntervalsParams) error {
-	_, err := q.db.Exec(ctx, cutIntervals, arg.InstanceID, arg.Horizon, arg.Now)
-	return err
+func (q *Queries) CutIntervals(ctx context.Context, arg CutIntervalsParams) (bool, error) {
+	row := q.db.QueryRow(ctx, cutIntervals, arg.InstanceID, arg.Horizon, arg.Now)
+	var cut bool
+	err := row.Scan(&cut)
+	return cut, err
 }
 
 const deleteEvents = `-- name: DeleteEvents :one

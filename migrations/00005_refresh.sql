@@ -297,14 +297,25 @@ RETURN (
 -- +goose StatementEnd
 
 -- Prepares an instance for the loss of its events before a horizon, a full hour: its intervals that started before stay, and
--- end there at the latest; what starts at the horizon or later follows from the events that are left.
+-- end there at the latest; what starts at the horizon or later follows from the events that are left. Returns false, and does
+-- nothing, if a refresh has yet to store some that ended before the horizon.
 -- +goose StatementBegin
-CREATE FUNCTION cut_intervals(instance integer, horizon timestamptz, now timestamptz) RETURNS void
+CREATE FUNCTION cut_intervals(instance integer, horizon timestamptz, now timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
+    stored_until timestamptz;
     ids integer [];
 BEGIN
-    PERFORM FROM interval_progress FOR UPDATE;
+    SELECT watermark INTO stored_until FROM interval_progress FOR UPDATE;
+    IF
+        EXISTS (SELECT FROM contact_states AS s WHERE s.instance_id = instance AND s.checkpoint < horizon)
+        OR stored_until < horizon AND (
+            EXISTS (SELECT FROM contact_states AS s WHERE s.instance_id = instance AND s.visit_started_at < horizon)
+            OR EXISTS (SELECT FROM active_contacts(stored_until, horizon))
+        )
+    THEN
+        RETURN false;
+    END IF;
     ids := ARRAY(
         SELECT s.contact_id
         FROM contact_states AS s
@@ -312,7 +323,6 @@ BEGIN
             s.instance_id = instance
             AND (
                 s.visit_started_at < horizon
-                OR s.checkpoint < horizon
                 OR s.contact_id IN (
                     SELECT i.contact_id
                     FROM intervals AS i
@@ -360,6 +370,7 @@ BEGIN
         WHERE e.contact_id = s.contact_id AND e.received_at >= horizon
     )
     WHERE s.instance_id = instance AND s.first_event_at < horizon;
+    RETURN true;
 END
 $$;
 -- +goose StatementEnd

@@ -103,9 +103,5 @@ USING (
 WHERE
     intervals.contact_id = old.contact_id AND intervals.measure = old.measure AND intervals.started_at = old.started_at;
 
--- name: CutIntervals :exec
-SELECT cut_intervals(@instance_id::integer, @horizon::timestamptz, @now::timestamptz);
-
--- name: CountLateBefore :one
--- How many of an instance's contacts have late events before a moment, which a refresh has yet to read.
-SELECT count(*) FROM contact_states WHERE instance_id = @instance_id AND checkpoint < @before;
+-- name: CutIntervals :one
+SELECT cut_intervals(@instance_id::integer, @horizon::timestamptz, @now::timestamptz)::boolean AS cut;

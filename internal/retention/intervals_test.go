@@ -14,6 +14,7 @@ import (
 	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/retention"
 )
 
 // withVisits stores visits of all lengths in an instance, many of them across its horizon, and their intervals.
@@ -158,6 +159,61 @@ func TestLateEventsAreStoredBeforeDeletion(t *testing.T) {
 	merge(t, pool, []presence.Event{
 		{InstanceID: "a", Phone: "late", Status: presence.Recording, ReceivedAt: shortFrom.AddDate(0, 0, -2)},
 	})
+	before := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom)
+	run(t, pool)
+	if got := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom); got != before {
+		t.Errorf("before the horizon there is\n%s, was\n%s", got, before)
+	}
+}
+
+// TestIntervalsAreStoredBeforeDeletionByAnother: the same while another process refreshes, and so this one does not.
+func TestIntervalsAreStoredBeforeDeletionByAnother(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	withVisits(t, pool)
+	refresh(t, pool)
+	merge(t, pool, []presence.Event{
+		{InstanceID: "a", Phone: "late", Status: presence.Recording, ReceivedAt: shortFrom.AddDate(0, 0, -2)},
+	})
+	before := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom)
+	other, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback(t.Context())
+	if _, err := other.Exec(t.Context(), "SELECT FROM interval_progress FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := retention.Run(t.Context(), pool, now)
+		done <- err
+	}()
+	pgtest.Eventually(t, "retention waits for the other process", func() bool {
+		return get[int64](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+	})
+	if err := other.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom); got != before {
+		t.Errorf("before the horizon there is\n%s, was\n%s", got, before)
+	}
+}
+
+// TestOldWatermark: the service was down for longer than events are kept.
+func TestOldWatermark(t *testing.T) {
+	t.Parallel()
+	events := withVisits(t, pgtest.New(t))
+	pool := pgtest.New(t)
+	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", shortFrom.AddDate(0, 0, -10))
+	merge(t, pool, events)
+	set(t, pool, "", "retention", "30d")
+	if n := get[int64](t, pool, "SELECT count(*) FROM intervals"); n > 0 {
+		t.Fatalf("%d intervals are stored before", n)
+	}
 	before := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom)
 	run(t, pool)
 	if got := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom); got != before {

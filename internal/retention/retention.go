@@ -23,6 +23,8 @@ import (
 const (
 	batchRows     = 5000
 	batchContacts = 500
+	cutTries      = 300
+	cutWait       = 200 * time.Millisecond
 	dropTries     = 3
 	dropPause     = 2 * time.Second
 	// Dropping a month takes two locks in turn. Receivers wait for them, and give up after 2 s.
@@ -253,27 +255,34 @@ func (w *worker) findOld(ctx context.Context) error {
 	return err
 }
 
-// cut prepares the intervals for the deletion of events, after storing all intervals computed from these.
+// cut prepares the intervals for the deletion of events, once all intervals are stored that follow from these.
 func (w *worker) cut(ctx context.Context) error {
 	for _, h := range w.horizons {
 		if !w.oldEvents[h.InstanceID] {
 			continue
 		}
-		late, err := w.q.CountLateBefore(ctx, db.CountLateBeforeParams{InstanceID: h.InstanceID, Before: h.EventsFrom})
-		if err != nil {
-			return err
-		}
-		if late > 0 {
-			if err := intervals.Refresh(ctx, w.pool, func() time.Time { return w.now }, 1); err != nil {
-				return err
-			}
-		}
-		err = w.q.CutIntervals(ctx, db.CutIntervalsParams{InstanceID: h.InstanceID, Horizon: h.EventsFrom, Now: db.Time(w.now)})
-		if err != nil {
+		if err := w.cutInstance(ctx, h); err != nil {
 			return fmt.Errorf("cutting intervals of %s: %w", h.Name, err)
 		}
 	}
 	return nil
+}
+
+func (w *worker) cutInstance(ctx context.Context, h db.HorizonsRow) error {
+	for range cutTries {
+		cut, err := w.q.CutIntervals(ctx, db.CutIntervalsParams{InstanceID: h.InstanceID, Horizon: h.EventsFrom, Now: db.Time(w.now)})
+		if err != nil || cut {
+			return err
+		}
+		// It returns at once if another process refreshes.
+		if err := intervals.Refresh(ctx, w.pool, func() time.Time { return w.now }, 1); err != nil {
+			return err
+		}
+		if err := presence.Sleep(ctx, cutWait); err != nil {
+			return err
+		}
+	}
+	return intervals.ErrBusy
 }
 
 // drop drops a whole month. For a moment, it locks the whole table events.

@@ -278,6 +278,7 @@ func TestBatchesTouchOnePartition(t *testing.T) {
 	fill(t, pool, "short", 700, date(time.October, 1), now, 24*time.Hour)
 	set(t, pool, "keeps", "retention", "forever")
 	set(t, pool, "short", "retention", "30d")
+	refresh(t, pool)
 	exec(t, pool, "VACUUM (ANALYZE) events")
 	read := func(partition string) (scans, rows, deleted int64) {
 		err := pool.QueryRow(t.Context(), "SELECT seq_scan + idx_scan, seq_tup_read + idx_tup_fetch, n_tup_del FROM pg_stat_user_tables WHERE relname = $1",
