@@ -469,7 +469,8 @@ END
 $$;
 -- +goose StatementEnd
 
--- Functions of the same names as views, for what a view cannot know.
+-- Functions of the same names as views, for what a view cannot know. Where no end is given, it is a day after now: a receiver's
+-- clock may be ahead.
 
 -- +goose StatementBegin
 CREATE FUNCTION analytics.spans(from_time timestamptz, to_time timestamptz) RETURNS SETOF analytics.spans
@@ -574,7 +575,7 @@ CROSS JOIN LATERAL (
             day_start(g::date, coalesce(daily.time_zone, i.time_zone)) AS starts_at
         FROM generate_series(
             greatest(date_trunc('day', first_month('intervals') AT TIME ZONE coalesce(daily.time_zone, i.time_zone)), first_day),
-            least(now() AT TIME ZONE coalesce(daily.time_zone, i.time_zone), last_day) + interval '1 day',
+            least((now() + interval '1 day') AT TIME ZONE coalesce(daily.time_zone, i.time_zone), last_day) + interval '1 day',
             interval '1 day'
         ) AS g
         ORDER BY day_start(g::date, coalesce(daily.time_zone, i.time_zone)), g DESC
@@ -607,7 +608,7 @@ CROSS JOIN (
     SELECT array_agg(h ORDER BY h) AS bounds
     FROM generate_series(
         hour_of(greatest(from_time, first_month('intervals'))),
-        hour_of(least(to_time - interval '1 microsecond', now())) + interval '1 h',
+        hour_of(least(to_time - interval '1 microsecond', now() + interval '1 day')) + interval '1 h',
         interval '1 h'
     ) AS h
 ) AS b

@@ -133,6 +133,24 @@ func TestFutureEventsCountEverywhere(t *testing.T) {
 	}
 }
 
+// TestFunctionsCountFutureEventsLikeViews: also those after the present hour and day.
+func TestFunctionsCountFutureEventsLikeViews(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	soon := presence.Now().Add(20 * time.Hour)
+	store(t, pool, []presence.Event{
+		{InstanceID: "i", Phone: "p", Status: presence.Composing, ReceivedAt: soon},
+		{InstanceID: "i", Phone: "p", Status: presence.Unavailable, ReceivedAt: soon.Add(time.Minute)},
+	})
+	for _, from := range []string{"hourly", "daily", "hourly()", "daily()", "daily('Pacific/Kiritimati')", "daily('Pacific/Pago_Pago')"} {
+		var typing, visits int
+		err := pool.QueryRow(t.Context(), "SELECT sum(typing_count), sum(visit_count) FROM analytics."+from).Scan(&typing, &visits)
+		if err != nil || typing != 1 || visits != 1 {
+			t.Errorf("%s has %d and %d (%v)", from, typing, visits, err)
+		}
+	}
+}
+
 // TestConfirmedIsNoLongerThanTheSpan: while a span runs, an event of a clock that is ahead may lie inside it.
 func TestConfirmedIsNoLongerThanTheSpan(t *testing.T) {
 	t.Parallel()
