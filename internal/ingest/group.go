@@ -11,9 +11,10 @@ import (
 type group[T, R any] struct {
 	maxItems, maxBytes int
 
-	mu   sync.Mutex
-	next *batch[T, R]
-	wake chan struct{} // has room for one signal per batch
+	mu     sync.Mutex
+	closed bool
+	next   *batch[T, R]
+	wake   chan struct{} // has room for one signal: that of the batch before is received before next is replaced
 }
 
 type batch[T, R any] struct {
@@ -33,20 +34,23 @@ func newBatch[T, R any]() *batch[T, R] {
 }
 
 // do adds an item to the next batch and returns the batch's result. If that batch is full, it waits for another one. After
-// queueTimeout it returns ErrBusy.
+// queueTimeout it returns ErrBusy, and after close ErrUnavailable.
 func (g *group[T, R]) do(ctx context.Context, item T, bytes int) (result R, err error) {
 	var timeout <-chan time.Time
 	for {
 		g.mu.Lock()
+		if g.closed {
+			g.mu.Unlock()
+			return result, ErrUnavailable
+		}
 		b := g.next
 		if len(b.items) < g.maxItems && b.bytes < g.maxBytes {
 			b.items = append(b.items, item)
 			b.bytes += bytes
-			first := len(b.items) == 1
-			g.mu.Unlock()
-			if first {
+			if len(b.items) == 1 {
 				g.wake <- struct{}{}
 			}
+			g.mu.Unlock()
 			<-b.done
 			return b.result, nil
 		}
@@ -77,8 +81,13 @@ func (g *group[T, R]) run(work func([]T) R) {
 	}
 }
 
-// close ends run after the last batch. Do not call do after it.
-func (g *group[T, R]) close() { close(g.wake) }
+// close ends run after the last batch.
+func (g *group[T, R]) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	close(g.wake)
+}
 
 func (g *group[T, R]) queued() int {
 	g.mu.Lock()

@@ -85,15 +85,20 @@ func (s *Store) MergeOrdered(ctx context.Context, batch Ordered) (added int64, e
 	}
 	err = s.withPartitions(ctx, batch.Events, func() error {
 		added, err = s.merge(ctx, batch)
-		if postgres.ErrorCode(err) == pgerrcode.UniqueViolation { // another writer was first
-			added, err = s.merge(ctx, batch)
-		}
 		return err
 	})
 	return added, err
 }
 
 func (s *Store) merge(ctx context.Context, batch Ordered) (added int64, err error) {
+	added, err = s.tryMerge(ctx, batch)
+	if postgres.ErrorCode(err) == pgerrcode.UniqueViolation { // another writer was first
+		added, err = s.tryMerge(ctx, batch)
+	}
+	return added, err
+}
+
+func (s *Store) tryMerge(ctx context.Context, batch Ordered) (added int64, err error) {
 	err = s.withContacts(ctx, batch.contacts(), s.inTx(ctx, func(q *db.Queries) error {
 		if err := q.AvoidSeqScans(ctx); err != nil {
 			return err

@@ -110,7 +110,7 @@ func (w *Writer) Write(ctx context.Context, e *presence.Event) error {
 	return result.err
 }
 
-// Close ends the Writer after the last batch. Do not call Write or Reject after it.
+// Close ends the Writer after the last batch. Later calls of Write and Reject return ErrUnavailable.
 func (w *Writer) Close() {
 	w.events.close()
 	w.rejected.group.close()

@@ -53,6 +53,22 @@ func waits(t *testing.T, pool *pgxpool.Pool, table string) bool {
 		WHERE d.datname = current_database() AND l.relation = $1::text::regclass AND NOT l.granted`, table) > 0
 }
 
+// A request that is still there when the service stops gets an error.
+func TestClosedWriterIsUnavailable(t *testing.T) {
+	t.Parallel()
+	w := ingest.NewWriter(config(t, pgtest.New(t)))
+	w.Close()
+	e := event(a, noon, 0)
+	for range 2 {
+		if err := w.Write(t.Context(), &e); !errors.Is(err, ingest.ErrUnavailable) {
+			t.Error(err)
+		}
+		if err := w.Reject(t.Context(), payload(noon, "x")); !errors.Is(err, ingest.ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+}
+
 func TestFullQueueReturnsErrBusy(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
