@@ -305,7 +305,7 @@ type QueueDeliveriesParams struct {
 	Bodies  []string
 }
 
-// A message that is queued or was sent lately is left alone.
+// A message that is queued or was sent lately is skipped.
 func (q *Queries) QueueDeliveries(ctx context.Context, arg QueueDeliveriesParams) error {
 	_, err := q.db.Exec(ctx, queueDeliveries, arg.HookIds, arg.Ids, arg.Bodies)
 	return err

@@ -201,7 +201,7 @@ type SumContactsRow struct {
 	Lengths         []byte
 }
 
-// What lies of contacts' intervals in each bucket, and how many start there, with the lengths of those as of sum_instance.
+// The parts of contacts' intervals in each bucket, and how many start there, with the lengths of those as of sum_instance.
 func (q *Queries) SumContacts(ctx context.Context, arg SumContactsParams) ([]SumContactsRow, error) {
 	rows, err := q.db.Query(ctx, sumContacts,
 		arg.ContactIds,

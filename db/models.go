@@ -36,7 +36,7 @@ type Token struct {
 	// SHA-256 of the secret, which is not stored
 	Digest []byte
 	Scopes []string
-	// instanceIds that it is bound to, which need not exist yet; NULL: all
+	// instanceIds that it is limited to, which need not exist yet; NULL: all
 	Instances  []string
 	CreatedAt  pgtype.Timestamptz
 	ExpiresAt  pgtype.Timestamptz

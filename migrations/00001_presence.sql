@@ -147,7 +147,7 @@ END
 $$;
 -- +goose StatementEnd
 
--- Has other sessions plan again what reads events or intervals. PostgreSQL does so by itself when a partition is attached, but
+-- Makes other sessions replan queries of events and intervals. PostgreSQL does so by itself when a partition is attached, but
 -- misses a plan that is being made in that moment, if the table is in a function that is inlined: it would be kept, and never
 -- see the partition. So this is called when such plans have been made.
 -- +goose StatementBegin

@@ -4,10 +4,10 @@
 -- (00002_spans.sql has the rules) and can be rebuilt at any time. Three facts keep them correct:
 --
 --   * watermark: everything that ended up to it is stored, except for contacts whose checkpoint is earlier.
---   * checkpoint: a contact whose events arrive late goes back to a point before them. Its intervals that start after the
+--   * checkpoint: a contact whose events arrive late is reset to a point before them. Its intervals that start after the
 --     checkpoint no longer count; the next refresh replaces them.
---   * What is not stored is computed when asked for: fresh_intervals() continues from contact_states, which remembers how
---     things stood at the watermark or the checkpoint, so it reads only the events after it.
+--   * What is not stored is computed when asked for: fresh_intervals() continues from contact_states, which has the state at
+--     the watermark or the checkpoint, so it reads only the events after it.
 --
 -- So each query reads stored_intervals plus fresh_intervals(), in one snapshot, and is complete up to now.
 --
@@ -103,7 +103,7 @@ WHERE
     );
 
 -- Each event of these contacts after what is settled and up to until_at, with what precedes and follows it; first, as if it
--- were an event, how things stood before. Of events with the same received_at only the last counts.
+-- were an event, the state before them. Of events with the same received_at only the last counts.
 --   after_at               everything up to it is settled
 --   pauses_at, leaves_at   when the status runs out, see 00002_spans.sql
 --   next_at, next_status   the contact's next event; NULL: none

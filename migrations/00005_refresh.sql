@@ -3,15 +3,15 @@
 -- How the stored intervals (00004_intervals.sql) follow the events: a refresh stores what ended, and what late events change is
 -- replaced.
 --
--- Locking. A refresh locks the row of interval_progress, then rows of contact_states in the order of their ids. Whoever
--- writes late events (mark_late) locks rows of contact_states in the same order and never that of interval_progress.
+-- Locking. A refresh locks the row of interval_progress, then rows of contact_states in the order of their ids. A transaction
+-- that writes late events (mark_late) locks rows of contact_states in the same order, and never that of interval_progress.
 -- Receivers whose events are in time lock nothing: a refresh first moves `cutoff`, then waits for the transactions that
 -- may have missed that (internal/intervals), then reads up to it. A statement that changes intervals locks the rows of
--- interval_sums that it changes, in the order of their keys; who changes intervals in several statements, or many, locks the
--- row of interval_progress first, except for mark_late, whose second statement locks no other rows.
+-- interval_sums that it changes, in the order of their keys. A transaction that changes intervals in several statements, or
+-- many, locks the row of interval_progress first, except for mark_late, whose second statement locks no other rows.
 
--- Stores what ended up to until_at and is not settled yet of these contacts, and how things stand there. The caller has
--- locked their rows.
+-- Stores what ended up to until_at and is not settled yet of these contacts, and their state there. The caller
+-- has locked their rows.
 -- +goose StatementBegin
 CREATE FUNCTION store_intervals(contact_ids integer [], until_at timestamptz, next_checkpoint timestamptz) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET work_mem = '64MB' AS $$
@@ -155,7 +155,7 @@ END
 $$;
 -- +goose StatementEnd
 
--- Takes contacts back to before these events, in the transaction that writes them, after writing them: to the beginning of
+-- Resets contacts to before these events, in the transaction that writes them, after writing them: to the beginning of
 -- the visit that the event belongs to, or joins. Events after the cutoff are in time and are left out.
 -- +goose StatementBegin
 CREATE FUNCTION mark_late(contact_ids integer [], moments timestamptz []) RETURNS void
@@ -265,7 +265,7 @@ END
 $$;
 -- +goose StatementEnd
 
--- Takes contacts back to just before a moment, or with NULL to before their first event. How things stood there is not known.
+-- Resets contacts to just before a moment, or with NULL to before their first event. Their state there is unknown.
 -- The caller has locked their rows.
 -- +goose StatementBegin
 CREATE FUNCTION take_back(contact_ids integer [], moment timestamptz) RETURNS void

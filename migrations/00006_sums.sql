@@ -11,7 +11,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN date_bin('15 min', moment, '2000-01-01Z');
 -- +goose StatementEnd
 
--- What lies of an interval in each quarter of an hour. Most lie in one, and for those nothing is generated. Views for
+-- The part of an interval in each quarter of an hour. Most lie in one, and for those nothing is generated. Views for
 -- analysts use it, so its body is bound to functions now and not by the caller's search_path.
 -- +goose StatementBegin
 CREATE FUNCTION quarter_pieces(started_at timestamptz, until timestamptz, confirmed_until timestamptz)
@@ -173,7 +173,7 @@ WHERE f.started_at < range_end AND (f.ended_at > range_start OR f.ended_by = 'o'
 $$;
 -- +goose StatementEnd
 
--- What lies of an interval in each bucket. Bucket k is [bounds[k], bounds[k + 1]); what is before or after all is left out.
+-- The part of an interval in each bucket. Bucket k is [bounds[k], bounds[k + 1]); what is before or after all is left out.
 -- +goose StatementBegin
 CREATE FUNCTION bucket_pieces(
     started_at timestamptz, until timestamptz, confirmed_until timestamptz, bounds timestamptz []
@@ -198,7 +198,7 @@ CROSS JOIN LATERAL (
 $$;
 -- +goose StatementEnd
 
--- What lies of an instance's stored intervals in the buckets, outside of the quarters of an hour that lie in one bucket. For
+-- The parts of an instance's stored intervals in the buckets, outside of the quarters of an hour that lie in one bucket. For
 -- bounds at full quarters that is nothing. The planner does not know how short these ranges are.
 -- +goose StatementBegin
 CREATE FUNCTION edge_pieces(instance integer, bounds timestamptz [])
@@ -246,7 +246,7 @@ GROUP BY 1, 2
 $$;
 -- +goose StatementEnd
 
--- What lies of the intervals of all contacts of an instance in each bucket, and how many start there.
+-- The parts of the intervals of all contacts of an instance in each bucket, and how many start there.
 --   lengths   of those that start in the bucket, as of stored_lengths; in rows of their own, and only with with_lengths
 -- +goose StatementBegin
 CREATE FUNCTION sum_instance(instance integer, bounds timestamptz [], now timestamptz, with_lengths boolean)

@@ -80,7 +80,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN extract(EPOCH FROM end_at - start_at);
 -- +goose StatementEnd
 
--- What lies of an interval in each day of a time zone.
+-- The part of an interval in each day of a time zone.
 -- +goose StatementBegin
 CREATE FUNCTION day_pieces(started_at timestamptz, until timestamptz, confirmed_until timestamptz, time_zone text)
 RETURNS TABLE (day date, starts integer, micros bigint, confirmed_micros bigint)
@@ -188,7 +188,7 @@ WHERE s.checkpoint IS NOT NULL
 $$;
 -- +goose StatementEnd
 
--- What those contacts do now who have newer events than contact_states.
+-- The current status of contacts with events that contact_states does not cover.
 -- +goose StatementBegin
 CREATE FUNCTION visible_unsettled_status()
 RETURNS TABLE (
@@ -261,7 +261,7 @@ SELECT
     ended_by_name(f.ended_by)
 FROM visible_fresh_intervals() AS f;
 
--- What lies of them in each hour, UTC.
+-- The parts of them in each hour, UTC.
 CREATE VIEW visible_hour_pieces AS
 SELECT
     c.instance_name,
@@ -291,7 +291,7 @@ SELECT f.instance_name, f.phone, hour_of(p.quarter), f.measure, p.micros, p.conf
 FROM visible_fresh_intervals() AS f
 CROSS JOIN LATERAL quarter_pieces(f.started_at, f.until, f.confirmed_until) AS p;
 
--- What lies of them in each day of the instance's time zone: of those that start in it, or between the last full hour and
+-- The parts of them in each day of the instance's time zone: of those that start in it, or between the last full hour and
 -- its beginning; of those that contain that hour's beginning; and of the fresh ones.
 CREATE VIEW visible_day_pieces AS
 SELECT
@@ -327,7 +327,7 @@ SELECT f.instance_name, f.phone, p.day, f.measure, p.micros, p.confirmed_micros,
 FROM visible_fresh_intervals() AS f
 CROSS JOIN LATERAL day_pieces(f.started_at, f.until, f.confirmed_until, f.time_zone) AS p;
 
--- What lies of the intervals of all contacts of an instance in an hour, and in a day of the instance's time zone. Days begin
+-- The parts of the intervals of all contacts of an instance in an hour, and in a day of the instance's time zone. Days begin
 -- with a quarter of an hour, UTC, in every time zone of this century.
 CREATE VIEW visible_instance_hour_pieces AS
 SELECT i.name AS instance_name, s.hour, s.measure, s.micros, s.confirmed_micros, s.starts
@@ -507,7 +507,7 @@ CREATE TYPE measure_sums AS (
     visit_count bigint
 );
 
--- What lies of an instance's intervals, or of one contact's, between bounds; bucket 1 begins with the first.
+-- The parts of an instance's intervals, or of one contact's, between bounds; bucket 1 begins with the first.
 -- +goose StatementBegin
 CREATE FUNCTION visible_sums(instance integer, contact integer, bounds timestamptz [])
 RETURNS TABLE (phone text, bucket integer, sums measure_sums)

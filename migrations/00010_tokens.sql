@@ -14,7 +14,7 @@ CREATE TABLE tokens (
 COMMENT ON TABLE tokens IS 'API tokens and webhook secrets; those that have expired or are revoked stay as a record';
 COMMENT ON COLUMN tokens.name IS 'who holds it; while one is rotated, two rows have the same name';
 COMMENT ON COLUMN tokens.digest IS 'SHA-256 of the secret, which is not stored';
-COMMENT ON COLUMN tokens.instances IS 'instanceIds that it is bound to, which need not exist yet; NULL: all';
+COMMENT ON COLUMN tokens.instances IS 'instanceIds that it is limited to, which need not exist yet; NULL: all';
 COMMENT ON COLUMN tokens.last_used_from IS 'client address; written at most every 30 s, as is last_used_at';
 
 CREATE TABLE sessions (

@@ -27,7 +27,7 @@ UPDATE hook_lease SET holder = NULL, expires_at = '-infinity' WHERE holder = @ho
 UPDATE hook_lease SET queued_until = greatest(queued_until, @queued_until) WHERE holder = @holder;
 
 -- name: QueueDeliveries :exec
--- A message that is queued or was sent lately is left alone.
+-- A message that is queued or was sent lately is skipped.
 INSERT INTO hook_deliveries (hook_id, id, body)
 SELECT unnest(@hook_ids::integer []), unnest(@ids::text []), unnest(@bodies::text [])
 ON CONFLICT DO NOTHING;

@@ -70,7 +70,7 @@ SELECT
 FROM sum_instance(@instance_id::integer, @bounds::timestamptz [], @now::timestamptz, @with_lengths::boolean);
 
 -- name: SumContacts :many
--- What lies of contacts' intervals in each bucket, and how many start there, with the lengths of those as of sum_instance.
+-- The parts of contacts' intervals in each bucket, and how many start there, with the lengths of those as of sum_instance.
 SELECT
     i.contact_id::integer AS contact_id,
     measure_name(i.measure)::text AS measure,
