@@ -48,9 +48,9 @@ func (s *Spool) Oldest() (*Segment, error) {
 	for _, b := range bad {
 		s.setAside(seg, fmt.Sprint(b.offset), b.bytes, func(name string) {
 			if b.torn {
-				s.log.Warn("the end of a segment of the spool is truncated, as after a crash", "bytes", len(b.bytes), "kept in", name)
+				s.log.Warn("the end of a segment of the spool is truncated, as after a crash", "bytes", len(b.bytes), "kept_in", name)
 			} else {
-				s.log.Error("a part of the spool is corrupt", "bytes", len(b.bytes), "kept in", name)
+				s.log.Error("a part of the spool is corrupt", "bytes", len(b.bytes), "kept_in", name)
 			}
 		})
 	}
@@ -165,7 +165,7 @@ func (s *Spool) setAside(seg *Segment, part string, content []byte, wrote func(n
 // SetAside writes a record that the caller cannot use to a file for inspection.
 func (s *Spool) SetAside(seg *Segment, record int, reason error) {
 	s.setAside(seg, fmt.Sprintf("record-%d", record), seg.Records[record], func(name string) {
-		s.log.Error("a record of the spool is invalid", "reason", reason, "kept in", name)
+		s.log.Error("a record of the spool is invalid", "reason", reason, "kept_in", name)
 	})
 }
 
