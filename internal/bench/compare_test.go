@@ -55,7 +55,7 @@ func TestCompareFindsAcknowledgedEvents(t *testing.T) {
 	var text bytes.Buffer
 	WriteReport(&text, report)
 	t.Logf("\n%s", &text)
-	if n := strings.Count(text.String(), "nothing is missing, nothing doubled"); n != 6 {
+	if n := strings.Count(text.String(), "nothing is missing, nothing duplicated"); n != 6 {
 		t.Errorf("the text confirms %d servers, want 6", n)
 	}
 	if _, err := json.Marshal(report); err != nil {

@@ -108,7 +108,7 @@ func WriteReport(w io.Writer, r Report) {
 	}
 	writeTable(w, table)
 	for _, k := range r.Counts {
-		verdict := "nothing is missing, nothing doubled"
+		verdict := "nothing is missing, nothing duplicated"
 		switch {
 		case k.Found < k.Acknowledged:
 			verdict = fmt.Sprintf("%d ARE MISSING", k.Acknowledged-k.Found)

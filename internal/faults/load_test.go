@@ -257,7 +257,7 @@ func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 	for n, sent := range l.letters {
 		switch {
 		case times[n] > 1:
-			f.doubled++
+			f.duplicated++
 			complain("event %d is stored %d times", n, times[n])
 		case times[n] == 1 || sent.id == "":
 		case damaged[n]:
@@ -283,8 +283,8 @@ func (l *load) countExcept(name string, d *database, damaged map[int64]bool) {
 	if f.acknowledged == 0 {
 		l.t.Error("no event was acknowledged")
 	}
-	l.t.Logf("sent %d, 200 %d, 503 %d, no response %d; found %d, missing %d, set aside %d, doubled %d; slowest response %s",
-		f.sent, f.acknowledged, l.unavailable.Load(), l.failed.Load(), f.found, f.missing, f.setAside, f.doubled, l.slowest.Round(time.Millisecond))
+	l.t.Logf("sent %d, 200 %d, 503 %d, no response %d; found %d, missing %d, set aside %d, duplicated %d; slowest response %s",
+		f.sent, f.acknowledged, l.unavailable.Load(), l.failed.Load(), f.found, f.missing, f.setAside, f.duplicated, l.slowest.Round(time.Millisecond))
 	table.add(f)
 }
 

@@ -181,9 +181,9 @@ func must(t testing.TB, err error) {
 
 // fault is a row of the table.
 type fault struct {
-	name                                        string
-	sent, acknowledged, found, missing, doubled int
-	setAside                                    int
+	name                                           string
+	sent, acknowledged, found, missing, duplicated int
+	setAside                                       int
 }
 
 // table collects the results of the tests.
@@ -205,7 +205,7 @@ func (r *results) add(f fault) {
 
 func (r *results) markdown() string {
 	var b strings.Builder
-	b.WriteString("| fault | sent | acknowledged | found | missing | doubled |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
+	b.WriteString("| fault | sent | acknowledged | found | missing | duplicated |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
 	var sum fault
 	for _, name := range order {
 		f, ok := r.faults[name]
@@ -216,11 +216,11 @@ func (r *results) markdown() string {
 		if f.setAside > 0 {
 			missing += fmt.Sprintf(" (%d set aside)", f.setAside)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s | %d |\n", f.name, f.sent, f.acknowledged, f.found, missing, f.doubled)
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %s | %d |\n", f.name, f.sent, f.acknowledged, f.found, missing, f.duplicated)
 		sum.sent, sum.acknowledged, sum.found = sum.sent+f.sent, sum.acknowledged+f.acknowledged, sum.found+f.found
-		sum.missing, sum.doubled = sum.missing+f.missing, sum.doubled+f.doubled
+		sum.missing, sum.duplicated = sum.missing+f.missing, sum.duplicated+f.duplicated
 	}
-	fmt.Fprintf(&b, "| **all** | %d | %d | %d | %d | %d |\n", sum.sent, sum.acknowledged, sum.found, sum.missing, sum.doubled)
+	fmt.Fprintf(&b, "| **all** | %d | %d | %d | %d | %d |\n", sum.sent, sum.acknowledged, sum.found, sum.missing, sum.duplicated)
 	return b.String()
 }
 
