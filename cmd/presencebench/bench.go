@@ -27,8 +27,8 @@ type loadCmd struct {
 	Contacts    int           `default:"10000" help:"Number of contacts."`
 	JSON        bool          `help:"Write JSON."`
 
-	Token string  `help:"With --url: the webhook token."`
-	Rate  float64 `help:"With --url: requests per second, sent on schedule even if earlier ones have no response yet; default: as fast as each connection can."`
+	Token string  `placeholder:"TOKEN" help:"With --url: the webhook token."`
+	Rate  float64 `placeholder:"N" help:"With --url: requests per second, sent on schedule even if earlier ones have no response yet; default: as fast as each connection can."`
 
 	Runs    int   `default:"5" help:"With --compare: number of runs; results are their medians."`
 	Prefill int64 `placeholder:"N" help:"With --compare: also measure on a table of this many events, and while their intervals are computed."`

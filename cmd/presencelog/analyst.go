@@ -23,7 +23,7 @@ type analystCreateCmd struct {
 	database
 	Name             string        `arg:"" help:"The role's name."`
 	Instance         []string      `placeholder:"ID" help:"Instances that it may read; default: all."`
-	Password         string        `env:"PRESENCELOG_ANALYST_PASSWORD" help:"Password; default: a random one, which is shown only once."`
+	Password         string        `env:"PRESENCELOG_ANALYST_PASSWORD" placeholder:"PASSWORD" help:"Password; default: a random one, which is shown only once."`
 	StatementTimeout time.Duration `default:"60s" help:"Cancel the role's statements after this duration."`
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"strings"
 
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/live"
@@ -61,7 +62,8 @@ func (s *server) translate(ctx context.Context, err error) error {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &missing):
-		return problem.New(http.StatusNotFound, "There is no such contact or instance: "+missing.Error()+".")
+		text := missing.Error()
+		return problem.New(http.StatusNotFound, strings.ToUpper(text[:1])+text[1:]+".")
 	case errors.As(err, &wrong):
 		return invalid(wrong.Field, wrong.Reason)
 	case errors.Is(err, history.ErrTooManyBuckets):

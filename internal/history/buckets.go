@@ -10,7 +10,7 @@ import (
 const MaxBuckets = 1000
 
 // ErrTooManyBuckets says that a range would be cut into more than MaxBuckets.
-var ErrTooManyBuckets = errors.New("the range has more than 1000 buckets; take larger ones or a shorter range")
+var ErrTooManyBuckets = errors.New("the range has more than 1000 buckets; use larger buckets or a shorter range")
 
 // Bucket is a unit of the calendar.
 type Bucket string

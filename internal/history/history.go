@@ -22,9 +22,9 @@ type NotFoundError struct{ InstanceID, Phone string }
 
 func (e *NotFoundError) Error() string {
 	if e.Phone == "" {
-		return "nothing was ever received from this instance"
+		return "there is no such instance"
 	}
-	return fmt.Sprintf("nothing was ever received of %q in this instance", e.Phone)
+	return fmt.Sprintf("there is no contact %q in this instance", e.Phone)
 }
 
 // Reader runs queries. It may be used by many goroutines.

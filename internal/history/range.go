@@ -36,7 +36,7 @@ func (r RangeText) Range(now time.Time, loc *time.Location) (in Range, err error
 	length := 24 * time.Hour
 	if r.Last != "" {
 		if r.From != "" {
-			return in, &InvalidError{"last", "give either from or last"}
+			return in, &InvalidError{"last", "pass from or last, not both"}
 		}
 		if length, err = parseLast(r.Last); err != nil {
 			return in, err
