@@ -71,7 +71,7 @@ func (q *Queries) IntervalStatus(ctx context.Context) (IntervalStatusRow, error)
 
 const markAllLate = `-- name: MarkAllLate :exec
 SELECT
-    take_back(
+    reset_contacts(
         ARRAY(
             SELECT s.contact_id
             FROM contact_states AS s

@@ -268,7 +268,7 @@ $$;
 -- Resets contacts to just before a moment, or with NULL to before their first event. Their state there is unknown.
 -- The caller has locked their rows.
 -- +goose StatementBegin
-CREATE FUNCTION take_back(contact_ids integer [], moment timestamptz) RETURNS void
+CREATE FUNCTION reset_contacts(contact_ids integer [], moment timestamptz) RETURNS void
 LANGUAGE sql AS $$
 UPDATE contact_states AS s
 SET
@@ -358,7 +358,7 @@ BEGIN
     WHERE
         i.contact_id = ANY(ids) AND i.measure = ANY('{r,t,v}'::"char" [])
         AND i.started_at < horizon AND i.ended_at > horizon;
-    PERFORM take_back(ids, horizon);
+    PERFORM reset_contacts(ids, horizon);
     DELETE FROM contact_states AS s
     WHERE
         s.instance_id = instance AND s.first_event_at < horizon
@@ -376,4 +376,4 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION cut_intervals, events_between, take_back, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;
+DROP FUNCTION cut_intervals, events_between, reset_contacts, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;

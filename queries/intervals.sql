@@ -40,7 +40,7 @@ SELECT mark_late(@contact_ids::integer [], @received_ats::timestamptz []);
 -- name: MarkAllLate :exec
 -- Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
 SELECT
-    take_back(
+    reset_contacts(
         ARRAY(
             SELECT s.contact_id
             FROM contact_states AS s

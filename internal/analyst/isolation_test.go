@@ -109,7 +109,7 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 		fmt.Sprintf("public.stored_within(%d, '-infinity', 'infinity')", ids["north"]),
 		fmt.Sprintf("public.sum_instance(%d, ARRAY['-infinity', 'infinity']::timestamptz[], now(), true)", ids["north"]),
 		"public.active_contacts('-infinity', 'infinity')",
-		"public.take_back('{1}', NULL)", "public.make_partition('events', '2030-01-01')",
+		"public.reset_contacts('{1}', NULL)", "public.make_partition('events', '2030-01-01')",
 		fmt.Sprintf("public.mark_late(ARRAY[%d], ARRAY[now()])", ids["north-1"]),
 		"public.refresh_intervals(now())", "public.refresh_late_intervals(now())",
 	} {
