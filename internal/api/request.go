@@ -70,7 +70,7 @@ func (s *server) translate(ctx context.Context, err error) error {
 		return invalid("bucket", err.Error())
 	case errors.Is(ctx.Err(), context.Canceled): // the client disconnected
 	case errors.Is(err, live.ErrNotReady):
-	case postgres.IsAway(err):
+	case postgres.IsUnavailable(err):
 		s.requestLog(ctx).Warn("the database is unavailable or overloaded", "error", err)
 	default:
 		s.requestLog(ctx).Error("unexpected error", "error", err)

@@ -148,7 +148,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	if err := prepare(ctx); err == nil {
 		prepare = nil
-	} else if spooled == nil || !postgres.IsAway(err) {
+	} else if spooled == nil || !postgres.IsUnavailable(err) {
 		return nil, err
 	} else {
 		c.Log.Error("the database is unavailable; events go to the spool until it is available", "error", err)
@@ -173,7 +173,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		Keep:     erased.Keep,
 	})
 	a.onStop(writer.Close)
-	a.meter.Watch(writer.Queued, func() bool { return !writer.Away() }, spooled.Bytes, spooled.Since)
+	a.meter.Watch(writer.Queued, func() bool { return !writer.Unavailable() }, spooled.Bytes, spooled.Since)
 
 	a.background(ctx, func(ctx context.Context) {
 		a.watchConnections(ctx, checkPool, writePool, readPool, livePool, checkPool)
@@ -301,7 +301,7 @@ func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
 		if behind, late, err := reader.Background(ctx); err == nil {
 			a.meter.IntervalStatus(behind, late)
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, intervals.ErrBusy) && !postgres.IsAway(err) {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, intervals.ErrBusy) && !postgres.IsUnavailable(err) {
 			a.log.Warn("refreshing the intervals", "error", err)
 		}
 		_ = presence.Sleep(ctx, refreshInterval)
@@ -312,7 +312,7 @@ func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
 func (a *App) completeIndexes(ctx context.Context, pool *pgxpool.Pool) {
 	for ctx.Err() == nil {
 		interval := indexInterval
-		if err := postgres.CompleteTimeIndexes(ctx, pool); err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+		if err := postgres.CompleteTimeIndexes(ctx, pool); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 			a.log.Warn("completing the indexes by time", "error", err)
 			interval = time.Minute
 		}

@@ -34,7 +34,7 @@ type result struct {
 }
 
 func (r *readiness) check(ctx context.Context) error {
-	if r.writer.Away() {
+	if r.writer.Unavailable() {
 		return errors.New("the database does not accept events")
 	}
 	r.mu.Lock()

@@ -13,7 +13,7 @@ import (
 // status is the state of this process.
 func status(startedAt time.Time, meter *metrics.Metrics, authenticator *auth.Authenticator, writer *ingest.Writer, spooled *spool.Spool) api.Status {
 	s := api.Status{
-		StartedAt: startedAt, DatabaseUp: !writer.Away(), WebhookToken: authenticator.Protection(auth.Webhook) != auth.Open,
+		StartedAt: startedAt, DatabaseUp: !writer.Unavailable(), WebhookToken: authenticator.Protection(auth.Webhook) != auth.Open,
 		Events:  api.EventCounts{Received: meter.Received(), Queued: writer.Queued()},
 		Ignored: meter.Ignored.Load(), Refusals: meter.Refusals(),
 		Spool: api.SpoolStatus{Bytes: spooled.Bytes()},

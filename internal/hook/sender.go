@@ -55,7 +55,7 @@ func NewSender(pool *pgxpool.Pool, hub *live.Hub, log *slog.Logger) *Sender {
 func (s *Sender) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.try(ctx)
-		if err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+		if err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 			s.log.Warn("sending webhooks", "error", err)
 		}
 		_ = presence.Sleep(ctx, renewInterval)
@@ -254,7 +254,7 @@ func (w *worker) run(ctx context.Context) {
 	defer w.client.CloseIdleConnections()
 	for ctx.Err() == nil {
 		sent, err := w.round(ctx)
-		if err != nil && ctx.Err() == nil && !postgres.IsAway(err) {
+		if err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 			w.sender.log.Warn("sending webhooks", "hook", w.hook.ID, "error", err)
 		}
 		if sent == 0 || err != nil {

@@ -29,15 +29,15 @@ const (
 // Drain moves the records of the spools to the database, oldest first, and notices when the database is back. A segment is
 // removed when all of it is committed. After a crash, its events are written again and duplicates are skipped.
 type Drain struct {
-	pool     *pgxpool.Pool
-	store    *Store
-	rejected *rejectedStore
-	spools   []*spool.Spool
-	away     *atomic.Bool
-	prepare  func(context.Context) error
-	keep     func(context.Context, []presence.Event) ([]presence.Event, error)
-	meter    *metrics.Metrics
-	log      *slog.Logger
+	pool        *pgxpool.Pool
+	store       *Store
+	rejected    *rejectedStore
+	spools      []*spool.Spool
+	unavailable *atomic.Bool
+	prepare     func(context.Context) error
+	keep        func(context.Context, []presence.Event) ([]presence.Event, error)
+	meter       *metrics.Metrics
+	log         *slog.Logger
 
 	timeout    time.Duration
 	lastLogged time.Time
@@ -49,7 +49,7 @@ var errWrite = errors.New("writing to the database")
 func newDrain(w *Writer, c Config) *Drain {
 	d := &Drain{
 		pool: c.Pool, store: newStore(c.Pool, w.contacts), rejected: w.rejected, spools: []*spool.Spool{c.Spool},
-		away: &w.away, prepare: c.Prepare, keep: c.Keep, meter: c.Metrics, log: c.Log, timeout: minTimeout,
+		unavailable: &w.unavailable, prepare: c.Prepare, keep: c.Keep, meter: c.Metrics, log: c.Log, timeout: minTimeout,
 	}
 	if c.Rejected.Spool != nil {
 		d.spools = append(d.spools, c.Rejected.Spool)
@@ -91,12 +91,12 @@ func (d *Drain) once(ctx context.Context) error {
 	}
 	err := errors.Join(errs...)
 	// A successful write shows that the database is back. Without one, check: the spool may be empty or unreadable.
-	if d.away.Load() && !errors.Is(err, errWrite) {
+	if d.unavailable.Load() && !errors.Is(err, errWrite) {
 		ctx, cancel := context.WithTimeout(ctx, minTimeout)
 		defer cancel()
 		accepts, askErr := db.New(d.pool).AcceptsWrites(ctx)
 		if askErr == nil && accepts {
-			d.away.Store(false)
+			d.unavailable.Store(false)
 		}
 		err = errors.Join(err, askErr)
 	}
@@ -187,7 +187,7 @@ func (d *Drain) within(ctx context.Context, do func(context.Context) error) erro
 	if err := do(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
 	}
-	d.away.Store(false)
+	d.unavailable.Store(false)
 	d.timeout = minTimeout
 	return nil
 }

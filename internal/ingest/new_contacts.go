@@ -26,9 +26,9 @@ func (e *LimitError) Error() string {
 	return fmt.Sprintf("more than %d new %s in an hour", e.PerHour, e.What)
 }
 
-// newcomers looks up the contacts of a batch that are not cached, and limits how many are new. It does not run during commits:
+// newContacts looks up the contacts of a batch that are not cached, and limits how many are new. It does not run during commits:
 // this would take more and smaller statements, and a third more CPU time.
-type newcomers struct {
+type newContacts struct {
 	w     *Writer
 	found lookup // of the current batch
 
@@ -37,8 +37,8 @@ type newcomers struct {
 
 // resolve caches the ids of the events' contacts and returns an error for each contact over a limit. If the database fails, it
 // returns nil, and the events go to the spool.
-func (n *newcomers) resolve(events []presence.Event) map[contact]*LimitError {
-	if n.w.away.Load() {
+func (n *newContacts) resolve(events []presence.Event) map[contact]*LimitError {
+	if n.w.unavailable.Load() {
 		return nil
 	}
 	missing := n.w.contacts.cached(contactsOf(events), &n.found)
@@ -55,7 +55,7 @@ func (n *newcomers) resolve(events []presence.Event) map[contact]*LimitError {
 	})
 	if err != nil {
 		n.w.log.Warn("resolving contacts", "contacts", len(missing), "error", err)
-		n.w.setAway(err)
+		n.w.setUnavailable(err)
 		return nil
 	}
 	errs := map[contact]*LimitError{}

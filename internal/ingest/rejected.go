@@ -67,7 +67,7 @@ func (s *rejectedStore) persist(batch []Rejected) error {
 	time.Sleep(time.Until(s.restUntil))
 	start := time.Now()
 	defer func() { s.restUntil = time.Now().Add(time.Since(start)) }()
-	if !s.w.away.Load() {
+	if !s.w.unavailable.Load() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.w.timeout)
 		defer cancel()
 		err := s.add(ctx, batch)
@@ -152,7 +152,7 @@ func (s *rejectedStore) keepLimits(ctx context.Context) {
 		s.mu.Lock()
 		if err := s.trim(ctx); err != nil {
 			wait = time.Minute
-			if ctx.Err() == nil && !s.w.away.Load() {
+			if ctx.Err() == nil && !s.w.unavailable.Load() {
 				s.w.log.Warn("deleting rejected payloads over the limits", "error", err)
 			}
 		}

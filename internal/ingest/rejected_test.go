@@ -196,10 +196,10 @@ func TestDrainSetsUnknownRecordsAside(t *testing.T) {
 	}
 	c := config(t, pool)
 	c.Spool = openSpool(t, dir)
-	c.Prepare = func(context.Context) error { return nil } // so that it starts away
+	c.Prepare = func(context.Context) error { return nil } // so that it starts unavailable
 	w := ingest.NewWriter(c)
 	t.Cleanup(w.Close)
-	pgtest.Eventually(t, "the spool is drained", func() bool { return c.Spool.Bytes() == 0 && !w.Away() })
+	pgtest.Eventually(t, "the spool is drained", func() bool { return c.Spool.Bytes() == 0 && !w.Unavailable() })
 	want(t, pool, "[a][b]")
 	var aside []string
 	for _, name := range bad(t, dir) {
@@ -243,7 +243,7 @@ func TestDrainChecksTheDatabase(t *testing.T) {
 	c.Prepare = func(context.Context) error { return nil }
 	w := ingest.NewWriter(c)
 	t.Cleanup(w.Close)
-	pgtest.Eventually(t, "the database is there", func() bool { return !w.Away() })
+	pgtest.Eventually(t, "the database is there", func() bool { return !w.Unavailable() })
 	e := event(a, noon, 0)
 	if err := w.Write(t.Context(), &e); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ const (
 type Config struct {
 	Pool    *pgxpool.Pool
 	Spool   *spool.Spool                // nil: there is none
-	Timeout time.Duration               // after which the database counts as away or, without a spool, a batch fails
+	Timeout time.Duration               // after which the database counts as unavailable or, without a spool, a batch fails
 	Prepare func(context.Context) error // brings the schema up to date; nil if that is done
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
@@ -52,23 +52,23 @@ type Config struct {
 // Writer makes the events of concurrent requests durable, in batches. If the database does not commit in time, events go to the
 // spool, and to the database when it is back.
 type Writer struct {
-	store     *Store
-	contacts  *contactIDs
-	newcomers *newcomers
-	rejected  *rejectedStore
-	spool     *spool.Spool
-	timeout   time.Duration
-	meter     *metrics.Metrics
-	log       *slog.Logger
+	store       *Store
+	contacts    *contactIDs
+	newContacts *newContacts
+	rejected    *rejectedStore
+	spool       *spool.Spool
+	timeout     time.Duration
+	meter       *metrics.Metrics
+	log         *slog.Logger
 
 	durable func([]presence.Event)
 
 	events *group[presence.Event, persisted]
 	seq    atomic.Uint32
 
-	away  atomic.Bool // the database does not accept events, so batches go to the spool at once
-	stop  context.CancelFunc
-	ended sync.WaitGroup
+	unavailable atomic.Bool // the database does not accept events, so batches go to the spool at once
+	stop        context.CancelFunc
+	ended       sync.WaitGroup
 }
 
 // NewWriter starts a Writer. Close ends it.
@@ -79,11 +79,11 @@ func NewWriter(c Config) *Writer {
 		store: newStore(c.Pool, contacts), contacts: contacts, spool: c.Spool, timeout: c.Timeout, meter: c.Metrics, log: c.Log,
 		durable: c.Durable, events: newGroup[presence.Event, persisted](maxBatchEvents, maxBatchBytes), stop: stop,
 	}
-	w.newcomers = &newcomers{w: w, instances: newQuota(c.Limits.InstancesPerHour), contacts: newQuota(c.Limits.ContactsPerHour)}
+	w.newContacts = &newContacts{w: w, instances: newQuota(c.Limits.InstancesPerHour), contacts: newQuota(c.Limits.ContactsPerHour)}
 	w.rejected = &rejectedStore{
 		Rejection: c.Rejected, w: w, pool: c.Pool, group: newGroup[Rejected, error](maxBatchRejected, maxRejectedBytes),
 	}
-	w.away.Store(c.Prepare != nil)
+	w.unavailable.Store(c.Prepare != nil)
 	w.ended.Go(func() { w.events.run(w.persist) })
 	w.ended.Go(func() { w.rejected.group.run(w.rejected.persist) })
 	w.ended.Go(func() { w.warm(ctx) })
@@ -126,7 +126,7 @@ type persisted struct {
 
 // persist makes a batch durable, except events of new contacts over the limits, and calls durable.
 func (w *Writer) persist(events []presence.Event) persisted {
-	overLimit := w.newcomers.resolve(events)
+	overLimit := w.newContacts.resolve(events)
 	if len(overLimit) > 0 {
 		events = slices.DeleteFunc(events, func(e presence.Event) bool { return overLimit[contact{e.InstanceID, e.Phone}] != nil })
 	}
@@ -142,7 +142,7 @@ func (w *Writer) persist(events []presence.Event) persisted {
 
 // makeDurable writes a batch to the database, or to the spool.
 func (w *Writer) makeDurable(events []presence.Event) error {
-	if !w.away.Load() {
+	if !w.unavailable.Load() {
 		start := time.Now()
 		err := w.try(func(ctx context.Context) error { return w.store.Write(ctx, events) })
 		if err == nil {
@@ -152,7 +152,7 @@ func (w *Writer) makeDurable(events []presence.Event) error {
 			return nil
 		}
 		w.log.Warn("the database did not accept events", "events", len(events), "error", err)
-		w.setAway(err)
+		w.setUnavailable(err)
 	}
 	if err := w.append(events); err != nil {
 		w.log.Error("neither the database nor the spool accepted events", "events", len(events), "error", err)
@@ -174,9 +174,9 @@ func (w *Writer) append(events []presence.Event) error {
 	return w.spool.Append(records)
 }
 
-// setAway marks the database as unavailable after an error, unless it rejects the data. Without a spool, there is nowhere else
-// to write.
-func (w *Writer) setAway(err error) { w.away.Store(w.spool != nil && !refusesData(err)) }
+// setUnavailable marks the database as unavailable after an error, unless it rejects the data. Without a spool, there is nowhere
+// else to write.
+func (w *Writer) setUnavailable(err error) { w.unavailable.Store(w.spool != nil && !refusesData(err)) }
 
 // try calls do, which writes to the database, within the timeout. It retries at once, since an idle connection may be broken.
 // Without a spool it retries until the timeout.
@@ -197,7 +197,7 @@ func (w *Writer) try(do func(context.Context) error) error {
 // warm fills the contact id cache, in the background.
 func (w *Writer) warm(ctx context.Context) {
 	for {
-		if !w.away.Load() {
+		if !w.unavailable.Load() {
 			start := time.Now()
 			if err := w.contacts.warm(ctx); err == nil {
 				w.log.Debug("cached contact ids", "duration", time.Since(start))
@@ -219,8 +219,8 @@ func refusesData(err error) bool {
 	return false
 }
 
-// Away reports whether the database does not accept events.
-func (w *Writer) Away() bool { return w.away.Load() }
+// Unavailable reports whether the database does not accept events.
+func (w *Writer) Unavailable() bool { return w.unavailable.Load() }
 
 // Queued returns the number of events in the next batch.
 func (w *Writer) Queued() int { return w.events.queued() }

@@ -257,7 +257,7 @@ func (h *Hub) clarify(ctx context.Context) {
 
 // warn logs an error, unless the database is away, which is logged elsewhere.
 func (h *Hub) warn(ctx context.Context, what string, err error) {
-	if err != nil && ctx.Err() == nil && !postgres.IsAway(err) && !errors.Is(err, context.Canceled) {
+	if err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) && !errors.Is(err, context.Canceled) {
 		h.log.Warn(what, "error", err)
 	}
 }

@@ -163,9 +163,9 @@ func ErrorClass(err error) string {
 	return code[:min(2, len(code))]
 }
 
-// IsAway reports whether the server cannot be reached, is not ready, is overloaded or ended the connection, so that a retry may
-// succeed.
-func IsAway(err error) bool {
+// IsUnavailable reports whether the server cannot be reached, is not ready, is overloaded or ended the connection, so that a
+// retry may succeed.
+func IsUnavailable(err error) bool {
 	_, connecting := errors.AsType[*pgconn.ConnectError](err)
 	switch ErrorClass(err) {
 	case "": // not an error of PostgreSQL
