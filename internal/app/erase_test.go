@@ -69,7 +69,7 @@ func TestErasureLeavesNoTrace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hook := func(b string) answer {
+	hook := func(b string) response {
 		return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi/hook", strings.NewReader(b)))
 	}
 	past := presence.Now().Add(-48 * time.Hour)
@@ -88,7 +88,7 @@ func TestErasureLeavesNoTrace(t *testing.T) {
 		t.Fatal("the dump does not have the phone before")
 	}
 
-	call := func(method, token, query string) answer {
+	call := func(method, token, query string) response {
 		req := request(t, method, s.url+contactPath("i", erasedPhone)+query, nil)
 		req.Header.Set("Authorization", "Bearer "+token)
 		return s.do(t, req)

@@ -22,7 +22,7 @@ func TestRefusedCallbacksAreCountedAndLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hook := func(token, body string) answer {
+	hook := func(token, body string) response {
 		return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi/"+token, strings.NewReader(body)))
 	}
 	for range 20 {
@@ -62,17 +62,17 @@ func TestRateLimitsRespondWithRetryAfter(t *testing.T) {
 		c.WebhookTokens, c.APITokens = []string{"hook"}, []string{"api"}
 		c.AuthLimits = auth.Limits{Webhooks: 0.001, API: 0.001, Failures: 0.001}
 	})
-	hook := func(token string) answer {
+	hook := func(token string) response {
 		return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi/"+token, strings.NewReader(body("i", "p", "COMPOSING"))))
 	}
-	api := func(token string) answer {
+	api := func(token string) response {
 		req := request(t, http.MethodGet, s.url+"/v1/instances", nil)
 		req.Header.Set("Authorization", "Bearer "+token)
 		return s.do(t, req)
 	}
 	refused(t, hook("wrong"), http.StatusUnauthorized)
-	limited := []answer{hook("wrong"), api("wrong")} // both count of the address
-	idOf(t, hook("hook"))                            // which stops no valid token
+	limited := []response{hook("wrong"), api("wrong")} // both count of the address
+	idOf(t, hook("hook"))                              // which stops no valid token
 	if a := api("api"); a.StatusCode != http.StatusOK {
 		t.Errorf("%s %s", a.Status, a.body)
 	}

@@ -244,7 +244,7 @@ func conform(t *testing.T, doc map[string]any, schema, v any, where string) {
 func TestReadinessFollowsTheDatabase(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.AwayAfter = 0 })
-	get := func(path string) answer { return s.do(t, request(t, http.MethodGet, s.url+path, nil)) }
+	get := func(path string) response { return s.do(t, request(t, http.MethodGet, s.url+path, nil)) }
 	ok := func(path string) bool {
 		a := get(path)
 		return a.StatusCode == http.StatusOK && strings.TrimSpace(string(a.body)) == `{"status":"ok"}` && a.Header.Get("Content-Type") == "application/json"

@@ -72,7 +72,7 @@ func TestRequestIDOfAProxyIsKept(t *testing.T) {
 func TestMetricsCountRequestsByRoute(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.WebhookTokens = []string{"hook-token"} })
-	get := func(path string) answer { return s.do(t, request(t, http.MethodGet, s.url+path, nil)) }
+	get := func(path string) response { return s.do(t, request(t, http.MethodGet, s.url+path, nil)) }
 	for range 2 {
 		r := request(t, http.MethodPost, s.url+"/webhooks/zapi/hook-token", strings.NewReader(body("i", "5544999999999", "COMPOSING")))
 		idOf(t, s.do(t, r))

@@ -13,7 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/settings"
 )
 
-func jsonInto(a answer, v any) error { return json.Unmarshal(a.body, v) }
+func jsonInto(a response, v any) error { return json.Unmarshal(a.body, v) }
 
 // TestPagesCoverTheWholeList reads every list in pages of one to three and at once.
 func TestPagesCoverTheWholeList(t *testing.T) {

@@ -87,7 +87,7 @@ func TestSlowReadersDoNotStarveOthers(t *testing.T) {
 			t.Fatalf("%q %v", line, err)
 		}
 	}
-	get := func(token string) answer {
+	get := func(token string) response {
 		req := request(t, http.MethodGet, s.url+list+"&limit=1", nil)
 		req.Header.Set("Authorization", "Bearer "+token)
 		return s.do(t, req)
@@ -118,7 +118,7 @@ func TestExhaustedPoolRespondsInTime(t *testing.T) {
 	}
 	const questions = 40
 	var unavailable atomic.Int32
-	ended := make(chan answer, questions)
+	ended := make(chan response, questions)
 	for i := range questions {
 		path := []string{"/v1/instances/i/durations", "/v1/instances/i/contacts/p/timeline"}[i%2]
 		go func() {

@@ -169,7 +169,7 @@ func testTruncatedBody(t *testing.T, s *service) {
 			t.Fatal(err)
 		}
 		b, _ := io.ReadAll(res.Body)
-		refused(t, answer{res, b}, http.StatusBadRequest)
+		refused(t, response{res, b}, http.StatusBadRequest)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestRejectedPayloadsOfOtherInstancesAreNotKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hook := func(body, contentType string) answer {
+	hook := func(body, contentType string) response {
 		req := request(t, http.MethodPost, s.url+"/webhooks/zapi/"+token, strings.NewReader(body))
 		req.Header.Set("Content-Type", contentType)
 		return s.do(t, req)

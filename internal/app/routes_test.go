@@ -76,7 +76,7 @@ func (o operation) at(instance, phone string) string {
 }
 
 // fetch sends a request and reads what there is of its response, which need not end.
-func (s *service) fetch(t *testing.T, method, path, token string) answer {
+func (s *service) fetch(t *testing.T, method, path, token string) response {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -96,7 +96,7 @@ func (s *service) fetch(t *testing.T, method, path, token string) answer {
 		time.AfterFunc(300*time.Millisecond, cancel)
 	}
 	body, _ := io.ReadAll(res.Body)
-	return answer{res, body}
+	return response{res, body}
 }
 
 // guarded is a service with instances i and hidden, and tokens of all kinds.
@@ -190,7 +190,7 @@ func TestOtherInstancesDoNotExist(t *testing.T) {
 	t.Parallel()
 	s, tokens := guarded(t)
 	bound := tokens["of i"]
-	clean := func(a answer, instance string) string {
+	clean := func(a response, instance string) string {
 		return strings.ReplaceAll(regexp.MustCompile(`"now":"[^"]*"`).ReplaceAllString(string(a.body), ""), instance, "X")
 	}
 	for _, o := range operations(t, s) {

@@ -66,13 +66,13 @@ func startOn(t testing.TB, s *service) *service {
 	return start(t, func(c *app.Config) { c.Database = s.database })
 }
 
-// answer is a response, read to its end.
-type answer struct {
+// response is an HTTP response, read to its end.
+type response struct {
 	*http.Response
 	body []byte
 }
 
-func (s *service) do(t testing.TB, req *http.Request) answer {
+func (s *service) do(t testing.TB, req *http.Request) response {
 	t.Helper()
 	res, err := s.client.Do(req)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *service) do(t testing.TB, req *http.Request) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer{res, body}
+	return response{res, body}
 }
 
 func request(t testing.TB, method, address string, body io.Reader) *http.Request {
@@ -99,7 +99,7 @@ func request(t testing.TB, method, address string, body io.Reader) *http.Request
 }
 
 // post sends a body to the receiver.
-func (s *service) post(t testing.TB, body string) answer {
+func (s *service) post(t testing.TB, body string) response {
 	t.Helper()
 	return s.do(t, request(t, http.MethodPost, s.url+"/webhooks/zapi", strings.NewReader(body)))
 }
@@ -110,7 +110,7 @@ func (s *service) postID(t testing.TB, body string) string {
 	return idOf(t, s.post(t, body))
 }
 
-func idOf(t testing.TB, a answer) string {
+func idOf(t testing.TB, a response) string {
 	t.Helper()
 	var got map[string]string
 	if err := json.Unmarshal(a.body, &got); err != nil || a.StatusCode != http.StatusOK || len(got) != 1 || got["id"] == "" {
@@ -137,7 +137,7 @@ func (s *service) get(t testing.TB, path string, v any) {
 }
 
 // refused reads a problem with the given status. It must say what is wrong, without internals.
-func refused(t testing.TB, a answer, status int) problem.Problem {
+func refused(t testing.TB, a response, status int) problem.Problem {
 	t.Helper()
 	var p problem.Problem
 	err := json.Unmarshal(a.body, &p)
@@ -157,7 +157,7 @@ func refused(t testing.TB, a answer, status int) problem.Problem {
 }
 
 // refusedFor is refused where one field or parameter is to blame.
-func refusedFor(t testing.TB, a answer, status int, location string) {
+func refusedFor(t testing.TB, a response, status int, location string) {
 	t.Helper()
 	p := refused(t, a, status)
 	if len(p.Errors) != 1 || p.Errors[0].Location != location || p.Errors[0].Message == "" {

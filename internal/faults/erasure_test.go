@@ -114,7 +114,7 @@ func TestErasureLeavesNoTraceInFiles(t *testing.T) {
 	socket := filepath.Join(s.dataDir, "postgres-socket")
 	cluster := filepath.Join(s.dataDir, "postgres")
 	d := &database{t: t, fixed: fmt.Sprintf("host=%s port=5432 user=postgres dbname=presencelog sslmode=disable", socket)}
-	post := func(phone, status string, want int) (answer string) {
+	post := func(phone, status string, want int) (response string) {
 		t.Helper()
 		body := fmt.Sprintf(`{"type":"PresenceChatCallback","instanceId":"i","phone":"%s","status":"%s","participant":{"lid":"x","phone":"%s"}}`,
 			phone, status, phone)

@@ -149,11 +149,11 @@ func (l *load) send(conn net.Conn, responses *bufio.Reader, address string) erro
 	}
 	switch resp.StatusCode {
 	case http.StatusOK:
-		var answer struct{ ID string }
-		if err := json.Unmarshal(body, &answer, json.MatchCaseInsensitiveNames(true)); err != nil || answer.ID == "" {
+		var response struct{ ID string }
+		if err := json.Unmarshal(body, &response, json.MatchCaseInsensitiveNames(true)); err != nil || response.ID == "" {
 			l.t.Errorf("a response of 200 without an id: %s", body)
 		}
-		sent.id = answer.ID
+		sent.id = response.ID
 		l.acknowledged.Add(1)
 		l.slowest = max(l.slowest, sent.respondedAt.Sub(sent.sentAt))
 	case http.StatusServiceUnavailable:
