@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// unformulated puts an apostrophe before text that a spreadsheet would run as a formula: senders choose the text.
-func unformulated(s string) string {
+// escapeFormula puts an apostrophe before text that a spreadsheet would run as a formula: senders choose the text.
+func escapeFormula(s string) string {
 	if s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
 		return "'" + s
 	}

@@ -199,7 +199,7 @@ func newRowWriter[R any](w http.ResponseWriter, form string) *rowWriter[R] {
 	if form == asCSV {
 		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 		_ = writeCSV(out, table.Names[R]())
-		t.row = func(row R) error { return writeCSV(out, table.Cells(row, unformulated)) }
+		t.row = func(row R) error { return writeCSV(out, table.Cells(row, escapeFormula)) }
 		return t
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

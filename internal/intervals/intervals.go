@@ -27,25 +27,25 @@ const (
 	writersWait   = 5 * time.Second
 )
 
-// pieces adapts how much of history a step covers to how long steps take.
-type pieces struct {
+// stepSize adapts how much of history a step covers to how long steps take.
+type stepSize struct {
 	next, least time.Duration
 	target      time.Duration // duration of a step
 }
 
 // A step of late events updates each contact in it, however few events that has; so it is not made too small.
-func newPieces(target time.Duration) (onTime, late *pieces) {
+func newStepSizes(target time.Duration) (onTime, late *stepSize) {
 	const day = 24 * time.Hour
-	return &pieces{time.Minute, time.Second, target}, &pieces{8 * day, 8 * day, target}
+	return &stepSize{time.Minute, time.Second, target}, &stepSize{8 * day, 8 * day, target}
 }
 
-func (p *pieces) adapt(took time.Duration) {
+func (s *stepSize) adapt(took time.Duration) {
 	const most = 10 * 365 * 24 * time.Hour
 	switch {
-	case took < p.target/4:
-		p.next = min(4*p.next, most)
-	case took > p.target:
-		p.next = max(p.next/2, p.least)
+	case took < s.target/4:
+		s.next = min(4*s.next, most)
+	case took > s.target:
+		s.next = max(s.next/2, s.least)
 	}
 }
 
@@ -69,7 +69,7 @@ func Refresh(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest
 	if rest == 0 {
 		target = targetRebuild
 	}
-	onTime, late := newPieces(target)
+	onTime, late := newStepSizes(target)
 	for {
 		began := time.Now()
 		did, used, err := step(ctx, pool, cutoff.Time, onTime, late)
@@ -97,7 +97,7 @@ func AwaitWriters(ctx context.Context, q *db.Queries, most time.Duration) error 
 // step moves the watermark towards the cutoff by a piece of history, or when it is there, the contacts with late events
 // towards the watermark. It returns false if there is nothing to do or another process does it. The caller has awaited the
 // writers of events up to the cutoff; another process may have moved it further, for which this one has not waited.
-func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, late *pieces) (did bool, used *pieces, err error) {
+func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, late *stepSize) (did bool, used *stepSize, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		progress, err := q.TryRefreshLock(ctx)
@@ -125,12 +125,12 @@ func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, lat
 	return did, used, nil
 }
 
-func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, piece time.Duration) (did bool, err error) {
+func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, size time.Duration) (did bool, err error) {
 	first, err := q.FirstCheckpoint(ctx)
 	if err != nil || !first.Valid {
 		return false, err
 	}
-	until := minTime(first.Time.Add(piece), watermark)
+	until := minTime(first.Time.Add(size), watermark)
 	n, err := q.RefreshLateIntervals(ctx, db.Time(until))
 	return n > 0, err // 0: the contacts are locked by writers of late events
 }
@@ -148,7 +148,7 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 		return err
 	}
 	var from time.Time
-	for _, piece := newPieces(targetRebuild); ; {
+	for _, size := newStepSizes(targetRebuild); ; {
 		first, err := q.FirstCheckpoint(ctx)
 		if err != nil || !first.Valid {
 			return err
@@ -157,14 +157,14 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 			from = first.Time
 		}
 		began := time.Now()
-		until := minTime(first.Time.Add(piece.next), watermark.Time)
+		until := minTime(first.Time.Add(size.next), watermark.Time)
 		if n, err := q.RefreshLateIntervals(ctx, db.Time(until)); err != nil || n == 0 { // 0: they are locked, and not ours
 			return err
 		}
 		if progress != nil {
 			progress(until.Sub(from), watermark.Time.Sub(from))
 		}
-		piece.adapt(time.Since(began))
+		size.adapt(time.Since(began))
 	}
 }
 

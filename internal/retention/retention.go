@@ -26,7 +26,7 @@ const (
 	cutTries      = 300
 	cutWait       = 200 * time.Millisecond
 	dropTries     = 3
-	dropPause     = 2 * time.Second
+	dropInterval  = 2 * time.Second
 	// Dropping a month takes two locks in turn. Receivers wait for them, and give up after 2 s.
 	dropLockWait = "800ms"
 )
@@ -289,7 +289,7 @@ func (w *worker) cutInstance(ctx context.Context, h db.HorizonsRow) error {
 func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool, err error) {
 	for try := range dropTries {
 		if try > 0 {
-			if err := presence.Sleep(ctx, dropPause); err != nil {
+			if err := presence.Sleep(ctx, dropInterval); err != nil {
 				return false, err
 			}
 		}

@@ -62,7 +62,7 @@ func (rc *receiver) zapi(w http.ResponseWriter, r *http.Request) {
 	receivedAt := rc.Now()
 	sender, err := rc.Auth.AuthorizeWebhook(r)
 	if err != nil {
-		rc.turnAway(w, r, sender, err)
+		rc.deny(w, r, sender, err)
 		return
 	}
 	body, refused := read(w, r, sender.Anybody())
@@ -80,7 +80,7 @@ func (rc *receiver) zapi(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !sender.MaySee(event.InstanceID) {
-		rc.turnAway(w, r, sender, errOtherInstance)
+		rc.deny(w, r, sender, errOtherInstance)
 		return
 	}
 	event.ReceivedAt = receivedAt
@@ -123,7 +123,7 @@ func (rc *receiver) refuse(
 	}
 	instance, phone := gateway.ContactZAPI(body)
 	if instance != "" && !sender.MaySee(instance) {
-		rc.turnAway(w, r, sender, errOtherInstance)
+		rc.deny(w, r, sender, errOtherInstance)
 		return
 	}
 	if rc.Erased(&presence.Event{InstanceID: instance, Phone: phone, ReceivedAt: receivedAt}) {
@@ -159,8 +159,8 @@ func writeUnavailable(w http.ResponseWriter, r *http.Request, err error) {
 	problem.Unavailable("The event could not be stored now; send it again later.").ServeHTTP(w, r)
 }
 
-// turnAway refuses a callback of a sender who is not authorized for it. Nothing is kept.
-func (rc *receiver) turnAway(w http.ResponseWriter, r *http.Request, sender *auth.Principal, why error) {
+// deny refuses a callback of a sender who is not authorized for it. Nothing is kept.
+func (rc *receiver) deny(w http.ResponseWriter, r *http.Request, sender *auth.Principal, why error) {
 	reason := "unauthorized"
 	if p, ok := errors.AsType[*problem.Problem](why); ok {
 		switch {
