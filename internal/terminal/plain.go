@@ -18,32 +18,32 @@ func Plain[R any](rows []R) string {
 	return b.String()
 }
 
-// kindRow has the durations of one measure in a range.
-type kindRow struct {
-	Start time.Time `json:"start"`
-	End   time.Time `json:"end"`
-	Kind  string    `json:"kind"`
+// measureRow has the durations of one measure in a range.
+type measureRow struct {
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end"`
+	Measure string    `json:"measure"`
 	presence.Durations
 }
 
-func kindRows(start, end time.Time, s presence.Summary) []kindRow {
+func measureRows(start, end time.Time, s presence.Summary) []measureRow {
 	start, end = start.UTC(), end.UTC()
-	return []kindRow{{start, end, "typing", s.Typing}, {start, end, "recording", s.Recording}, {start, end, "inChat", s.InChat}}
+	return []measureRow{{start, end, "typing", s.Typing}, {start, end, "recording", s.Recording}, {start, end, "inChat", s.InChat}}
 }
 
 // PlainDurations is Plain with a row per measure, for the total over [from, to) and for each bucket.
 func PlainDurations(total presence.Summary, buckets []presence.Bucket, from, to time.Time) string {
 	type row struct {
 		Part string `json:"part"`
-		kindRow
+		measureRow
 	}
 	var rows []row
-	for _, k := range kindRows(from, to, total) {
-		rows = append(rows, row{"total", k})
+	for _, m := range measureRows(from, to, total) {
+		rows = append(rows, row{"total", m})
 	}
 	for _, b := range buckets {
-		for _, k := range kindRows(b.Start, b.End, b.Summary) {
-			rows = append(rows, row{"bucket", k})
+		for _, m := range measureRows(b.Start, b.End, b.Summary) {
+			rows = append(rows, row{"bucket", m})
 		}
 	}
 	return Plain(rows)
@@ -53,12 +53,12 @@ func PlainDurations(total presence.Summary, buckets []presence.Bucket, from, to 
 func PlainComparison(contacts []presence.ContactSummary, from, to time.Time) string {
 	type row struct {
 		Phone string `json:"phone"`
-		kindRow
+		measureRow
 	}
 	var rows []row
 	for _, c := range contacts {
-		for _, k := range kindRows(from, to, c.Summary) {
-			rows = append(rows, row{c.Phone, k})
+		for _, m := range measureRows(from, to, c.Summary) {
+			rows = append(rows, row{c.Phone, m})
 		}
 	}
 	return Plain(rows)
