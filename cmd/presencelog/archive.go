@@ -93,7 +93,7 @@ func (c *exportCmd) Run(ctx context.Context) error {
 	}
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
 		reader := history.NewReader(pool, presence.Now)
-		loc, err := reader.Zone(ctx, c.Instance)
+		loc, err := reader.Zone(ctx, c.Instance, "")
 		if err != nil {
 			return err
 		}

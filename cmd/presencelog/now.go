@@ -37,17 +37,6 @@ func parseStatuses(names []string) ([]presence.Status, error) {
 	return statuses, err
 }
 
-func (f statusFlags) zone(ctx context.Context, reader *history.Reader) (*time.Location, error) {
-	if f.TZ == "" {
-		return reader.Zone(ctx, f.Instance)
-	}
-	loc, err := presence.LoadZone(f.TZ)
-	if err != nil {
-		return nil, fmt.Errorf("--tz: %w", err)
-	}
-	return loc, nil
-}
-
 type nowCmd struct {
 	database
 	statusFlags
@@ -68,9 +57,9 @@ func (c *nowCmd) Run(ctx context.Context) error {
 	}
 	now := presence.Now()
 	return c.withReader(ctx, now, func(reader *history.Reader) error {
-		loc, err := c.zone(ctx, reader)
+		loc, err := reader.Zone(ctx, c.Instance, c.TZ)
 		if err != nil {
-			return err
+			return flagError(err)
 		}
 		found, err := reader.Now(ctx, history.NowQuery{InstanceID: c.Instance, Statuses: statuses, Sort: history.ByActivity, Limit: c.Limit})
 		if err != nil {
@@ -105,9 +94,9 @@ func (c *watchCmd) Run(ctx context.Context) error {
 		if _, err := reader.Now(ctx, history.NowQuery{InstanceID: c.Instance, Sort: history.ByActivity, Limit: 1}); err != nil {
 			return nameInstances(ctx, reader, err)
 		}
-		loc, err := c.zone(ctx, reader)
+		loc, err := reader.Zone(ctx, c.Instance, c.TZ)
 		if err != nil {
-			return err
+			return flagError(err)
 		}
 		hub := live.New(pool, c.log(), presence.Now)
 		defer hub.Close()

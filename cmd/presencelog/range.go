@@ -50,7 +50,7 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 	return c.withReader(ctx, q.now, func(reader *history.Reader) error {
 		q.Reader = reader
 		if c.TZ == "" {
-			if q.loc, err = reader.Zone(ctx, c.Instance); err != nil {
+			if q.loc, err = reader.Zone(ctx, c.Instance, ""); err != nil {
 				return err
 			}
 			if q.in, err = text.Range(q.now, q.loc); err != nil {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/internal/history"
-	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // These types are exported because huma reads no fields of unexported embedded structs.
@@ -45,7 +44,7 @@ func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, n
 		loc = time.UTC
 		if text.NeedsZone() {
 			var err error
-			if loc, err = s.History.Zone(ctx, instanceID); err != nil {
+			if loc, err = s.History.Zone(ctx, instanceID, ""); err != nil {
 				return history.Range{}, err
 			}
 		}
@@ -59,22 +58,10 @@ func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, n
 // calendar returns the range and the time zone of a request, and a Reader with a fixed clock.
 func (s *server) calendar(ctx context.Context, instanceID string, q CalendarQuery) (*history.Reader, history.Calendar, error) {
 	now := s.Now()
-	loc, err := s.zone(ctx, instanceID, q.TZ)
+	loc, err := s.History.Zone(ctx, instanceID, q.TZ)
 	if err != nil {
 		return nil, history.Calendar{}, err
 	}
 	in, err := s.rangeOf(ctx, instanceID, q.RangeQuery, now, loc, cursor{})
 	return s.History.At(now), history.Calendar{Range: in, Zone: loc}, err
-}
-
-// zone reads the name of a time zone; the default is the instance's.
-func (s *server) zone(ctx context.Context, instanceID, name string) (*time.Location, error) {
-	if name == "" {
-		return s.History.Zone(ctx, instanceID)
-	}
-	loc, err := presence.LoadZone(name)
-	if err != nil {
-		return nil, invalid("tz", "it must be an IANA time zone like America/Sao_Paulo")
-	}
-	return loc, nil
 }

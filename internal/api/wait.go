@@ -49,7 +49,7 @@ func (s *server) wait(ctx context.Context, in *waitInput) (out live.Waited, err 
 		return out, err
 	}
 	if in.Since != "" {
-		loc, err := s.History.Zone(ctx, in.InstanceID)
+		loc, err := s.History.Zone(ctx, in.InstanceID, "")
 		if err != nil {
 			return out, err
 		}

@@ -55,6 +55,3 @@ func (r *statusRecorder) Write(b []byte) (int, error) {
 
 // Unwrap lets http.ResponseController find what the wrapped writer can do.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-// Flush is for handlers that use http.Flusher.
-func (r *statusRecorder) Flush() { _ = http.NewResponseController(r.ResponseWriter).Flush() }

@@ -128,6 +128,24 @@ func TestWaitWithoutTimeout(t *testing.T) {
 	}
 }
 
+// A date means its start in the instance's time zone: here after the visit in UTC, and before it in Kiribati.
+func TestWaitSinceADate(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	today := presence.Now().Truncate(24 * time.Hour)
+	s.load(t, record("i", "a", "AVAILABLE", today.Add(-2*time.Hour))+record("i", "a", "UNAVAILABLE", today.Add(-time.Hour)))
+	query := "until=available&timeout=0s&since=" + today.Format(time.DateOnly)
+	if w := s.wait(t, "a", query); !w.TimedOut {
+		t.Errorf("in UTC: %+v", w)
+	}
+	if err := settings.Set(t.Context(), s.pool, "i", "time_zone", "Pacific/Kiritimati"); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.wait(t, "a", query); w.TimedOut {
+		t.Errorf("in Kiribati: %+v", w)
+	}
+}
+
 // However long ago since is, the contact is not quiet while it types.
 func TestWaitSinceLongAgo(t *testing.T) {
 	t.Parallel()

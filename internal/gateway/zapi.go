@@ -291,26 +291,14 @@ func withoutReceivedAt(object []byte) []byte {
 	if !bytes.Contains(object, []byte("receivedAt")) && bytes.IndexByte(object, '\\') < 0 { // the name may be escaped
 		return object
 	}
-	d := jsontext.NewDecoder(bytes.NewReader(object))
-	if _, err := d.ReadToken(); err != nil {
+	var members struct {
+		ReceivedAt jsontext.Value `json:"receivedAt"`
+		Others     jsontext.Value `json:",embed"`
+	}
+	if json.Unmarshal(object, &members) != nil {
 		return object
 	}
-	for d.PeekKind() == '"' {
-		start := d.InputOffset()
-		name, err := d.ReadToken()
-		found := err == nil && name.String() == "receivedAt"
-		if err := d.SkipValue(); err != nil {
-			return object
-		}
-		if found {
-			rest := object[d.InputOffset():]
-			if bytes.HasSuffix(bytes.TrimSpace(object[:start]), []byte("{")) { // the first member has no comma before it
-				rest = bytes.TrimPrefix(bytes.TrimSpace(rest), []byte(","))
-			}
-			return append(bytes.Clone(object[:start]), rest...)
-		}
-	}
-	return object
+	return members.Others
 }
 
 // appendMembers appends the body without its closing brace.

@@ -3,7 +3,6 @@ package history
 import (
 	"errors"
 	"time"
-	_ "time/tzdata" // time zones must not depend on the machine
 )
 
 // MaxBuckets is how many buckets a response may have.

@@ -60,12 +60,12 @@ func (r *Reader) Now(ctx context.Context, ask NowQuery) (out Now, err error) {
 			return out, err
 		}
 	}
-	tx, err := r.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return out, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	return (&Reader{conn: r.conn, q: db.New(tx), now: r.now}).nowIn(ctx, ask)
+	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
+	err = pgx.BeginTxFunc(ctx, r.conn, snapshot, func(tx pgx.Tx) (err error) {
+		out, err = (&Reader{conn: r.conn, q: db.New(tx), now: r.now}).nowIn(ctx, ask)
+		return err
+	})
+	return out, err
 }
 
 // nowIn asks first for who may be here, who are few, and for the others only as many as are missing on the page.

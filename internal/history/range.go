@@ -80,16 +80,24 @@ func parseLast(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// Zone returns the time zone that the settings give to an instance. One that is not known has the default.
-func (r *Reader) Zone(ctx context.Context, instanceID string) (*time.Location, error) {
+// Zone returns the time zone that a request names or, if name is "", that the settings give to an instance. An instance that is
+// not known has the default.
+func (r *Reader) Zone(ctx context.Context, instanceID, name string) (*time.Location, error) {
+	if name != "" {
+		loc, err := presence.LoadZone(name)
+		if err != nil {
+			return nil, &InvalidError{"tz", err.Error()}
+		}
+		return loc, nil
+	}
 	if !IsText(instanceID) {
 		instanceID = ""
 	}
-	name, err := r.q.TimeZone(ctx, instanceID)
+	setting, err := r.q.TimeZone(ctx, instanceID)
 	if err != nil {
 		return nil, err
 	}
-	loc, err := presence.LoadZone(name)
+	loc, err := presence.LoadZone(setting)
 	if err != nil {
 		return nil, fmt.Errorf("the setting time_zone: %w", err)
 	}

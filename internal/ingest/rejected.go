@@ -145,18 +145,25 @@ func (s *rejectedStore) trim(ctx context.Context) error {
 	return nil
 }
 
+// trimNow calls trim, with a timeout: payloads that are being added wait for the lock.
+func (s *rejectedStore) trimNow(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, minTimeout)
+	defer cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trim(ctx)
+}
+
 // keepLimits calls trim at the start and every hour.
 func (s *rejectedStore) keepLimits(ctx context.Context) {
 	for {
 		wait := trimInterval
-		s.mu.Lock()
-		if err := s.trim(ctx); err != nil {
+		if err := s.trimNow(ctx); err != nil {
 			wait = time.Minute
 			if ctx.Err() == nil && !s.w.unavailable.Load() {
 				s.w.log.Warn("deleting rejected payloads over the limits", "error", err)
 			}
 		}
-		s.mu.Unlock()
 		if presence.Sleep(ctx, wait) != nil {
 			return
 		}

@@ -126,12 +126,7 @@ func (t *tools) over(ctx context.Context, in rangeInput) (reader *history.Reader
 	if err := t.maySee(in.Instance); err != nil {
 		return reader, over, err
 	}
-	if in.TZ == "" {
-		over.Zone, err = reader.Zone(ctx, in.Instance)
-	} else if over.Zone, err = presence.LoadZone(in.TZ); err != nil {
-		err = &history.InvalidError{Field: "tz", Reason: err.Error()}
-	}
-	if err == nil {
+	if over.Zone, err = reader.Zone(ctx, in.Instance, in.TZ); err == nil {
 		over.Range, err = history.RangeText{From: in.From, To: in.To, Last: in.Last}.Range(now, over.Zone)
 	}
 	return reader, over, err

@@ -10,47 +10,17 @@ type pending struct {
 	lastSeen bool
 }
 
-// queue is a binary heap of future events, the next one first. It does not use container/heap, which would allocate for every
-// event.
+// queue is a heap of future events, the next one first, for package heap.
 type queue []pending
 
-func (q *queue) push(p pending) {
-	*q = append(*q, p)
-	h := *q
-	i := len(h) - 1
-	for i > 0 {
-		parent := (i - 1) / 2
-		if h[parent].at <= p.at {
-			break
-		}
-		h[i] = h[parent]
-		i = parent
-	}
-	h[i] = p
-}
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].at < q[j].at }
+func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(p any)        { *q = append(*q, p.(pending)) }
 
-func (q *queue) pop() pending {
-	h := *q
-	top, last := h[0], h[len(h)-1]
-	h = h[:len(h)-1]
-	*q = h
-	i := 0
-	for {
-		child := 2*i + 1
-		if child >= len(h) {
-			break
-		}
-		if child+1 < len(h) && h[child+1].at < h[child].at {
-			child++
-		}
-		if last.at <= h[child].at {
-			break
-		}
-		h[i] = h[child]
-		i = child
-	}
-	if len(h) > 0 {
-		h[i] = last
-	}
-	return top
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	p := (*q)[last]
+	*q = (*q)[:last]
+	return p
 }

@@ -1,6 +1,7 @@
 package simulate
 
 import (
+	"container/heap"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -66,7 +67,7 @@ func newTraffic(p *people, source rand.Source) *traffic {
 // emitBefore yields the events before a time; it reports false if yield did.
 func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
 	for len(t.coming) > 0 && t.coming[0].at < at {
-		next := t.coming.pop()
+		next := heap.Pop(&t.coming).(pending)
 		e := presence.Event{
 			InstanceID: t.contacts[next.contact].instance,
 			Phone:      t.contacts[next.contact].phone,
@@ -99,7 +100,7 @@ func (t *traffic) plan(at int64, hour int, end int64, limit int) int {
 			break
 		}
 		last = start + s.after
-		t.coming.push(pending{at: last, contact: who, status: s.status, lastSeen: s.lastSeen})
+		heap.Push(&t.coming, pending{at: last, contact: who, status: s.status, lastSeen: s.lastSeen})
 		n++
 	}
 	t.free[who] = last + betweenStay

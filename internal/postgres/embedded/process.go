@@ -165,12 +165,6 @@ func (c *cluster) readPidFile() (pf pidFile) {
 func lastLines(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	b = b[max(0, len(b)-4096):]
-	for i, n := len(b)-1, 0; i >= 0; i-- {
-		if b[i] == '\n' {
-			if n++; n == 20 {
-				return b[i+1:]
-			}
-		}
-	}
-	return b
+	lines := bytes.Split(b, []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-20):], []byte("\n"))
 }
