@@ -1,8 +1,10 @@
 package embedded
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -79,26 +81,55 @@ func TestGuest(t *testing.T) {
 	}
 }
 
+// waitNotice is a log that closes seen when the owner says that it waits for other processes.
+type waitNotice struct {
+	slog.Handler
+	seen chan struct{}
+}
+
+func (*waitNotice) Enabled(context.Context, slog.Level) bool { return true }
+
+func (n *waitNotice) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "waiting for other processes") {
+		close(n.seen) // it says so once
+	}
+	return nil
+}
+
 func TestOwnerAwaitsBriefGuests(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
-	owner := mustOpen(t, dir)
+	waits := make(chan struct{})
+	log := slog.New(&waitNotice{Handler: slog.DiscardHandler, seen: waits})
+	owner, err := Open(t.Context(), dir, Options{Settings: fast, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { owner.Close() })
 	lasting := mustOpen(t, dir)
 	guest, err := Open(t.Context(), dir, Options{Settings: fast, Brief: true})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { guest.Close() })
 	c, err := connect(guest.ConnString())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(t.Context())
-	closed := make(chan error)
+	closed := make(chan error, 1)
 	go func() {
 		owner.AwaitGuests(t.Context())
 		closed <- owner.Close()
 	}()
-	if _, err := c.Exec(t.Context(), "SELECT pg_sleep(0.3)"); err != nil {
+	select {
+	case <-waits:
+	case err := <-closed:
+		t.Fatalf("the owner has closed without waiting (%v)", err)
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the owner does not say that it waits")
+	}
+	if _, err := c.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Errorf("the owner has not waited: %v", err)
 	}
 	guest.AwaitGuests(t.Context()) // a guest has none
@@ -116,23 +147,49 @@ func TestThreadEnds(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	opened := make(chan *Server)
-	go func() {
+	var thread string // its directory
+	var open func()
+	open = func() {
+		runtime.LockOSThread()
+		if runtime.GOOS == "linux" {
+			task, err := os.Readlink("/proc/thread-self")
+			if err != nil {
+				t.Error(err)
+				close(opened)
+				return
+			}
+			if filepath.Base(task) == fmt.Sprint(os.Getpid()) { // the first thread never ends: while it is held, another opens
+				defer runtime.UnlockOSThread()
+				another := make(chan struct{})
+				go func() { defer close(another); open() }()
+				<-another
+				return
+			}
+			thread = filepath.Join("/proc", task)
+		}
 		defer close(opened)
-		runtime.LockOSThread() // and never unlock, so that the thread ends
 		s, err := Open(t.Context(), dir, Options{Settings: fast})
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		opened <- s
-	}()
+		opened <- s // and never unlock, so that the thread ends
+	}
+	go open()
 	s := <-opened
 	if s == nil {
 		return
 	}
 	defer s.Close()
 	pid := serverPid(t, dir)
-	time.Sleep(200 * time.Millisecond)
+	if thread != "" {
+		eventually(t, "the end of the thread", func() error {
+			if _, err := os.Stat(thread); !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s is still there (%v)", thread, err)
+			}
+			return nil
+		})
+	}
 	mustQuery(t, s.ConnString(), "SELECT 'works'")
 	if got := serverPid(t, dir); got != pid {
 		t.Errorf("the server is process %d and was %d", got, pid)
