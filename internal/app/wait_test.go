@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/settings"
 )
@@ -54,8 +55,10 @@ func TestWaitEndsWithTheTimeout(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.postID(t, body("i", "a", "RECORDING"))
-	if w := s.wait(t, "a", "timeout=200ms"); !w.TimedOut || w.Status != presence.Recording {
-		t.Errorf("%+v", w)
+	asked := presence.Now()
+	w := s.wait(t, "a", "timeout=200ms")
+	if took := w.Now.Sub(asked); !w.TimedOut || w.Status != presence.Recording || took < 200*time.Millisecond {
+		t.Errorf("%+v, %s after it was asked", w, took)
 	}
 }
 
@@ -66,10 +69,15 @@ func TestWaitUntilTypingRunsOut(t *testing.T) {
 	if err := settings.Set(t.Context(), s.pool, "", "typing_timeout", "1s"); err != nil {
 		t.Fatal(err)
 	}
-	s.postID(t, body("i", "a", "COMPOSING"))
-	if w := s.wait(t, "a", "settle=0s"); w.TimedOut || w.Status != presence.Paused {
-		t.Errorf("%+v", w)
-	}
+	pgtest.Eventually(t, "a wait begins while the contact types", func() bool { // a slow machine may ask too late
+		s.postID(t, body("i", "a", "COMPOSING"))
+		asked := presence.Now()
+		w := s.wait(t, "a", "settle=0s")
+		if w.TimedOut || w.Status != presence.Paused || w.Now.Before(w.Since) {
+			t.Fatalf("%+v", w)
+		}
+		return asked.Before(w.Since)
+	})
 }
 
 func TestWaitForAStatus(t *testing.T) {
