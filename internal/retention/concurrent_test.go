@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,7 +126,7 @@ func TestWritersContinueDuringRetention(t *testing.T) {
 	}
 
 	stop, ended := make(chan bool), make(chan bool)
-	var written int64
+	var written atomic.Int64
 	var slowest time.Duration
 	go func() {
 		defer close(ended)
@@ -148,10 +149,22 @@ func TestWritersContinueDuringRetention(t *testing.T) {
 				return
 			}
 			slowest = max(slowest, time.Since(started))
-			written++
+			written.Add(1)
 		}
 	}()
-	gone, err := retention.Run(t.Context(), pool, now)
+	var gone retention.Report
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		gone, err = retention.Run(t.Context(), pool, now)
+		done <- err
+	}()
+	pgtest.AwaitBlocked(t, pool, done)
+	before := written.Load()
+	err = <-done
+	if n := written.Load() - before; n < 2 { // the first may have waited until the end of the run
+		t.Errorf("%d batches were written from the first blocked drop to the end of the run", n)
+	}
 	if err == nil || !strings.Contains(err.Error(), "events are in use; the next run drops events_2026_07") || len(gone.Partitions) > 0 {
 		t.Errorf("gone is %s (%v)", text(gone), err)
 	}
@@ -172,8 +185,8 @@ func TestWritersContinueDuringRetention(t *testing.T) {
 	}
 	close(stop)
 	<-ended
-	if n := events(t, pool, "short", now, now.AddDate(0, 0, 1)); n != written {
-		t.Errorf("%d of %d written are there", n, written)
+	if n := events(t, pool, "short", now, now.AddDate(0, 0, 1)); n != written.Load() {
+		t.Errorf("%d of %d written are there", n, written.Load())
 	}
-	t.Logf("%d batches, the slowest took %s", written, slowest)
+	t.Logf("%d batches, the slowest took %s", written.Load(), slowest)
 }
