@@ -82,7 +82,7 @@ func contactEvent(instance, phone string, at time.Time) presence.Event {
 	return presence.Event{InstanceID: instance, Phone: phone, Status: presence.Available, ReceivedAt: at}
 }
 
-func TestNewContactsTakeOneRoundTrip(t *testing.T) {
+func TestOnlyUncachedInstancesAndContactsAreResolved(t *testing.T) {
 	t.Parallel()
 	pool, sent := traced(t)
 	s := ingest.NewStore(pool)
