@@ -3,6 +3,7 @@ package app_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/presencelog/presencelog/internal/archive"
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/erasure"
+	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 )
@@ -252,8 +254,10 @@ func TestSubjectReportHasEverything(t *testing.T) {
 	if err != nil || len(r.Events) != 1 || len(r.Spans) != 3 || len(r.Rejected) != 1 || r.Retention != "forever" || r.Origin == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := erasure.ReportOn(t.Context(), s.pool, "i", "nobody", presence.Now()); err == nil {
-		t.Error("there is a report on nobody")
+	var missing *history.NotFoundError
+	_, err = erasure.ReportOn(t.Context(), s.pool, "i", "nobody", presence.Now())
+	if !errors.As(err, &missing) || missing.Phone != "nobody" {
+		t.Errorf("a report on nobody: %v", err)
 	}
 }
 

@@ -41,14 +41,14 @@ func TestRejectedPayloadIsKeptWhole(t *testing.T) {
 	if err != nil || string(kept.Body) != bad {
 		t.Errorf("kept %q, %v", kept.Body, err)
 	}
-	if err := rejected.Retry(t.Context(), s.pool, kept.ID); err == nil {
-		t.Error("a payload that is still invalid was accepted")
+	if err := rejected.Retry(t.Context(), s.pool, kept.ID); err == nil || err.Error() != kept.Reason {
+		t.Errorf("a payload that is still invalid: %v, want %q", err, kept.Reason)
 	}
 	if err := rejected.Drop(t.Context(), s.pool, kept.ID); err != nil {
 		t.Error(err)
 	}
-	if err := rejected.Drop(t.Context(), s.pool, kept.ID); err == nil {
-		t.Error("dropped twice")
+	if err := rejected.Drop(t.Context(), s.pool, kept.ID); !errors.Is(err, rejected.ErrNotFound) {
+		t.Errorf("dropped twice: %v", err)
 	}
 }
 

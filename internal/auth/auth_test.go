@@ -60,6 +60,9 @@ func status(err error) int {
 	return err.(*problem.Problem).Status
 }
 
+// says reports whether an error's message contains a part.
+func says(err error, part string) bool { return err != nil && strings.Contains(err.Error(), part) }
+
 func TestScopesPermitTheirOperations(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -143,8 +146,8 @@ func TestRevocationEndsOpenStreams(t *testing.T) {
 	if _, err := a.Authorize(bearer(secret), auth.Live); status(err) != http.StatusUnauthorized || p.Valid() {
 		t.Errorf("after it was revoked: %v, valid %t", err, p.Valid())
 	}
-	if err := auth.Revoke(t.Context(), pool, "reader"); err == nil {
-		t.Error("it could be revoked twice")
+	if err := auth.Revoke(t.Context(), pool, "reader"); !says(err, `no active token "reader"`) {
+		t.Errorf("it was revoked twice: %v", err)
 	}
 }
 
@@ -154,8 +157,9 @@ func TestRotationKeepsBothSecretsForAWhile(t *testing.T) {
 	var ahead time.Duration
 	a := running(t, pool, func(c *auth.Config) { c.Now = func() time.Time { return presence.Now().Add(ahead) } })
 	old := create(t, pool, auth.Token{Name: "app", Scopes: []auth.Scope{auth.Read}, Instances: []string{"i"}})
-	if _, err := auth.Create(t.Context(), pool, auth.Token{Name: "app", Scopes: []auth.Scope{auth.Read}}); err == nil {
-		t.Error("two active tokens have the same name")
+	_, err := auth.Create(t.Context(), pool, auth.Token{Name: "app", Scopes: []auth.Scope{auth.Read}})
+	if !says(err, `active token "app" already`) {
+		t.Errorf("a second active token with the same name: %v", err)
 	}
 	current, err := auth.Rotate(t.Context(), pool, "app", time.Hour)
 	if err != nil {
@@ -177,8 +181,8 @@ func TestRotationKeepsBothSecretsForAWhile(t *testing.T) {
 	if _, err := a.Authorize(bearer(current), auth.Read); err != nil {
 		t.Errorf("the new secret: %v", err)
 	}
-	if _, err := auth.Rotate(t.Context(), pool, "nobody", time.Hour); err == nil {
-		t.Error("a token that does not exist was rotated")
+	if _, err := auth.Rotate(t.Context(), pool, "nobody", time.Hour); !says(err, `no active token "nobody"`) {
+		t.Errorf("a token that does not exist was rotated: %v", err)
 	}
 }
 
@@ -186,13 +190,20 @@ func TestInvalidTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	read := []auth.Scope{auth.Read}
-	for _, token := range []auth.Token{
-		{Name: "", Scopes: read}, {Name: "a\nb", Scopes: read}, {Name: "\x1b[2J", Scopes: read}, {Name: "a\x00", Scopes: read},
-		{Name: "\xff", Scopes: read}, {Name: strings.Repeat("a", 129), Scopes: read}, {Name: "a"}, {Name: "a", Scopes: []auth.Scope{"root"}},
-		{Name: "a", Scopes: []auth.Scope{auth.Webhook, auth.Read}}, {Name: "a", Scopes: read, Instances: []string{""}},
+	for want, tokens := range map[string][]auth.Token{
+		"the name of a token must": {
+			{Name: "", Scopes: read}, {Name: "a\nb", Scopes: read}, {Name: "\x1b[2J", Scopes: read}, {Name: "a\x00", Scopes: read},
+			{Name: "\xff", Scopes: read}, {Name: strings.Repeat("a", 129), Scopes: read},
+		},
+		"needs a scope":                {{Name: "a"}},
+		`"root" is not a scope`:        {{Name: "a", Scopes: []auth.Scope{"root"}}},
+		"cannot be combined":           {{Name: "a", Scopes: []auth.Scope{auth.Webhook, auth.Read}}},
+		"the instance of a token must": {{Name: "a", Scopes: read, Instances: []string{""}}},
 	} {
-		if _, err := auth.Create(t.Context(), pool, token); err == nil {
-			t.Errorf("%+v was created", token)
+		for _, token := range tokens {
+			if _, err := auth.Create(t.Context(), pool, token); !says(err, want) {
+				t.Errorf("%+v: %v, want %q", token, err, want)
+			}
 		}
 	}
 	if list, err := auth.List(t.Context(), pool); err != nil || len(list) != 0 {

@@ -288,9 +288,12 @@ func TestAddressesThatAreNotPublic(t *testing.T) {
 	if r.tried() > 0 {
 		t.Error("it was connected to")
 	}
-	for _, address := range []string{"http://example.org/", "ftp://example.org/", "example.org", "https://user@example.org/", "https:///x", "https://example.org/#x", ""} {
-		if err := checkURL(address, false); err == nil {
-			t.Errorf("%q is accepted", address)
+	for address, want := range map[string]string{
+		"http://example.org/": "use https", "ftp://example.org/": "not a URL", "example.org": "not a URL", "https:///x": "not a URL",
+		"": "not a URL", "https://user@example.org/": "no user and no fragment", "https://example.org/#x": "no user and no fragment",
+	} {
+		if err := checkURL(address, false); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", address, err, want)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"math/big"
 	"os"
@@ -85,7 +87,7 @@ func TestRenewedCertificatesAreRead(t *testing.T) {
 
 func TestMissingCertificatesAreAnError(t *testing.T) {
 	t.Parallel()
-	if _, err := https.Files("nowhere.pem", "nowhere.key", slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("no error")
+	if _, err := https.Files("nowhere.pem", "nowhere.key", slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it fails with %v", err)
 	}
 }
