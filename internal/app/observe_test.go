@@ -85,11 +85,11 @@ func TestMetricsCountRequestsByRoute(t *testing.T) {
 
 	text := string(get("/metrics").body)
 	for _, line := range []string{
-		`presencelog_http_requests_total{method="POST",route="/webhooks/zapi/{token}",status="2xx"} 2`,
-		`presencelog_http_requests_total{method="GET",route="/v1/instances/{instanceId}/contacts/{phone}",status="2xx"} 1`,
-		`presencelog_http_requests_total{method="GET",route="/v1/instances/{instanceId}/contacts/{phone}",status="4xx"} 1`,
-		`presencelog_http_requests_total{method="GET",route="other",status="4xx"} 2`,
-		`presencelog_http_requests_total{method="other",route="/v1/instances",status="4xx"} 1`,
+		`presencelog_http_requests_total{method="POST",route="/webhooks/zapi/{token}",status="200"} 2`,
+		`presencelog_http_requests_total{method="GET",route="/v1/instances/{instanceId}/contacts/{phone}",status="200"} 1`,
+		`presencelog_http_requests_total{method="GET",route="/v1/instances/{instanceId}/contacts/{phone}",status="404"} 1`,
+		`presencelog_http_requests_total{method="GET",route="other",status="404"} 2`,
+		`presencelog_http_requests_total{method="other",route="/v1/instances",status="405"} 1`,
 		`presencelog_http_request_duration_seconds_count{method="POST",route="/webhooks/zapi/{token}"} 2`,
 		`presencelog_build_info{goversion="go`,
 		`version="v1.2.3"} 1`,

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// HTTPRequest counts a request and its time by route, method and class of the status. A status of 0 means that none was
+// HTTPRequest counts a request and its time by route, method and status. A status of 0 means that none was
 // written.
 func (m *Metrics) HTTPRequest(pattern, method string, status int, took time.Duration) {
 	if status == 0 {
 		status = http.StatusOK // what net/http sends for a handler that writes nothing
 	}
 	route, method := routeLabel(pattern), methodLabel(method)
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status/100)+"xx").Inc()
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.requestSeconds.WithLabelValues(route, method).Observe(took.Seconds())
 }
 

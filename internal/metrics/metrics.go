@@ -76,7 +76,7 @@ func New() *Metrics {
 			prometheus.ExponentialBuckets(1, 4, 7)),
 		CommitSeconds: histogram("presencelog_commit_duration_seconds", "Time to write a batch to PostgreSQL and commit it.",
 			prometheus.ExponentialBuckets(0.0005, 2, 14)),
-		requests: counters("presencelog_http_requests_total", "HTTP requests, by route, method and class of the status.",
+		requests: counters("presencelog_http_requests_total", "HTTP requests, by route, method and status.",
 			"route", "method", "status"),
 		requestSeconds: auto.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "presencelog_http_request_duration_seconds", Help: "Time to respond to an HTTP request, by route and method.",

@@ -1,4 +1,4 @@
-package analyst_test
+package docs_test
 
 import (
 	"encoding/json"
@@ -31,9 +31,9 @@ func TestGrafanaDashboard(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	month(t, pool)
-	_, conn := create(t, pool)
+	conn := connect(t, pool)
 	typesNow(t, pool)
-	content, err := os.ReadFile("../../docs/grafana/dashboards/presencelog.json")
+	content, err := os.ReadFile("grafana/dashboards/presencelog.json")
 	if err != nil {
 		t.Fatal(err)
 	}

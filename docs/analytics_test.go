@@ -1,8 +1,10 @@
-package analyst_test
+package docs_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/internal/analyst"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
@@ -23,6 +26,31 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite the outputs in docs/analytics.md")
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// connect connects as a new analyst.
+func connect(t *testing.T, pool *pgxpool.Pool, instances ...string) *pgx.Conn {
+	t.Helper()
+	config := pool.Config().ConnConfig.Copy()
+	config.User, config.Password = fmt.Sprintf("reader_%x", rand.Uint64()), "secret"
+	reader := analyst.Analyst{Name: config.User, Instances: instances}
+	if err := analyst.Create(t.Context(), pool, reader, analyst.Login{Password: config.Password, StatementTimeout: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := analyst.Drop(context.Background(), pool, reader.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	config.RuntimeParams = map[string]string{"timezone": "UTC"}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	return conn
+}
 
 // month stores what docs/analytics.md says: the month that simulate --days 30 --to 2026-11-01T00:00:00-03:00 makes.
 func month(t *testing.T, pool *pgxpool.Pool) {
@@ -62,10 +90,10 @@ func typesNow(t *testing.T, pool *pgxpool.Pool) {
 // TestDocs runs every query of docs/analytics.md and compares its result with the one printed there.
 func TestDocs(t *testing.T) {
 	t.Parallel()
-	const file = "../../docs/analytics.md"
+	const file = "analytics.md"
 	pool := pgtest.New(t)
 	month(t, pool)
-	_, conn := create(t, pool, simulate.InstanceIDs(1, 1)...)
+	conn := connect(t, pool, simulate.InstanceIDs(1, 1)...)
 	if _, err := conn.Exec(t.Context(), "SET timezone = 'America/Sao_Paulo'"); err != nil {
 		t.Fatal(err)
 	}
