@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"reflect"
 	"slices"
@@ -197,9 +196,10 @@ func (f *feed) write(parts ...[]byte) error {
 
 // streams counts open streams and waits by token and address.
 type streams struct {
-	most int
-	mu   sync.Mutex
-	open map[string]int
+	most   int
+	client func(*http.Request) string // the client's address
+	mu     sync.Mutex
+	open   map[string]int
 }
 
 // limit is a middleware of operations that stay open for long.
@@ -217,8 +217,7 @@ func (s *streams) limit(c huma.Context, next func(huma.Context)) {
 
 // enter counts a request until leave is called.
 func (s *streams) enter(r *http.Request) (leave func(), err error) {
-	host, _, _ := net.SplitHostPort(r.RemoteAddr)
-	key := host + " " + auth.FromContext(r.Context()).Key()
+	key := s.client(r) + " " + auth.FromContext(r.Context()).Key()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[key] >= s.most {

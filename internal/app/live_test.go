@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -280,6 +281,16 @@ func TestStreamsAreLimited(t *testing.T) {
 		}
 		return res.StatusCode == http.StatusOK
 	})
+}
+
+func TestStreamsAreLimitedForEachClientOfAProxy(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *app.Config) {
+		c.Streams, c.APITokens, c.Proxies = 1, []string{"secret"}, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	for _, client := range []string{"192.0.2.1", "192.0.2.2"} {
+		s.listen(t, "", "", "Authorization", "Bearer secret", "X-Forwarded-For", client)
+	}
 }
 
 func TestLiveAsNDJSON(t *testing.T) {

@@ -33,6 +33,9 @@ type result struct {
 	err error
 }
 
+// resultOf is called after a check, so that the result of one that took long is not old already.
+func resultOf(err error) result { return result{time.Now(), err} }
+
 func (r *readiness) check(ctx context.Context) error {
 	if r.writer.Unavailable() {
 		return errors.New("the database does not accept events")
@@ -42,10 +45,10 @@ func (r *readiness) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.timeout) // other requests use the result too
 	defer cancel()
 	if time.Since(r.ping.at) > pingInterval {
-		r.ping = result{time.Now(), r.pool.Ping(ctx)}
+		r.ping = resultOf(r.pool.Ping(ctx))
 	}
 	if r.ping.err == nil && (r.fresh.err != nil || time.Since(r.fresh.at) > newInterval) {
-		r.fresh = result{time.Now(), postgres.CheckNew(ctx, r.pool)}
+		r.fresh = resultOf(postgres.CheckNew(ctx, r.pool))
 	}
 	return errors.Join(r.ping.err, r.fresh.err)
 }

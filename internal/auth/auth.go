@@ -53,8 +53,9 @@ type Authenticator struct {
 	log     *slog.Logger
 	now     func() time.Time
 
-	known atomic.Pointer[known]
-	uses  sync.Map // of *use by the token's id
+	known  atomic.Pointer[known]
+	usesMu sync.Mutex
+	uses   map[int32]use // by the token's id; not stored yet
 
 	mu        sync.Mutex // held while reading the database
 	attempted time.Time  // when the last read started, by the monotonic clock
@@ -85,7 +86,7 @@ func New(c Config) *Authenticator {
 	a := &Authenticator{
 		pool: c.Pool, open: c.Open, timeout: cmp.Or(c.Timeout, time.Second), log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
 		webhooks: newLimiter(c.Limits.Webhooks), requests: newLimiter(c.Limits.API), failures: newLimiter(c.Limits.Failures),
-		signIns: newLimiter(signInRate), proxies: c.Proxies,
+		signIns: newLimiter(signInRate), proxies: c.Proxies, uses: map[int32]use{},
 	}
 	add := func(secrets []string, scopes ...Scope) {
 		for _, s := range secrets {

@@ -80,14 +80,14 @@ func (s *Sender) try(ctx context.Context) error {
 	}()
 	client := s.hub.Subscribe(live.Filter{}, "")
 	defer client.Close()
-	select {
-	case <-client.Ready:
-	case <-client.Ended:
+	if client.AwaitReady(ctx) != nil {
+		return nil // it stops, or the hub logs why
+	}
+	// The lease may have expired meanwhile.
+	if _, err := s.q.HoldHookLease(ctx, s.holder); errors.Is(err, pgx.ErrNoRows) {
 		return nil
-	case <-ctx.Done():
-		return nil
-	case <-time.After(30 * time.Second):
-		return errors.New("the live states are not loaded")
+	} else if err != nil {
+		return err
 	}
 	if err := s.catchUp(ctx, queuedUntil.Time); err != nil {
 		return err
@@ -289,25 +289,26 @@ func (w *worker) round(ctx context.Context) (sent int, err error) {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 	}
+	// First those that were accepted: they must not be sent again, whatever becomes of the others.
 	done := db.DeliveriesDoneParams{HookID: w.hook.ID}
 	for i, d := range due {
-		switch {
-		case results[i] == nil:
+		if results[i] == nil {
 			done.Ids = append(done.Ids, d.ID)
-		case errors.Is(results[i], context.Canceled):
-		default:
+		}
+	}
+	if len(done.Ids) > 0 {
+		if err := errors.Join(q.DeliveriesDone(ctx, done), q.HookSucceeded(ctx, w.hook.ID)); err != nil {
+			return len(due), err
+		}
+	}
+	for i, d := range due {
+		if results[i] != nil && !errors.Is(results[i], context.Canceled) {
 			if err := w.failed(ctx, d, results[i]); err != nil {
 				return len(due), err
 			}
 		}
 	}
-	if len(done.Ids) == 0 {
-		return len(due), nil
-	}
-	if err := q.DeliveriesDone(ctx, done); err != nil {
-		return len(due), err
-	}
-	return len(due), q.HookSucceeded(ctx, w.hook.ID)
+	return len(due), nil
 }
 
 func (w *worker) failed(ctx context.Context, d db.DueDeliveriesRow, reason error) error {

@@ -119,8 +119,12 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 			return err
 		}
 		if name == "time_zone" && value != "" {
-			if known, err := q.ZoneKnown(ctx, value); err != nil || !known {
-				return errors.Join(err, fmt.Errorf("time_zone is %q, which PostgreSQL does not know", value))
+			known, err := q.ZoneKnown(ctx, value)
+			if err != nil {
+				return err
+			}
+			if !known {
+				return fmt.Errorf("time_zone is %q, which PostgreSQL does not know", value)
 			}
 		}
 		if instanceID != "" {
