@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/problem"
 )
 
@@ -39,7 +40,7 @@ func Create(ctx context.Context, conn db.DBTX, t Token) (secret string, err erro
 	}
 	params := db.CreateTokenParams{Name: t.Name, Digest: hash[:], Scopes: scopes, Instances: t.Instances}
 	if t.ExpiresAt != nil {
-		params.ExpiresAt = db.Time(*t.ExpiresAt)
+		params.ExpiresAt = postgres.Time(*t.ExpiresAt)
 	}
 	n, err := db.New(conn).CreateToken(ctx, params)
 	if err == nil && n == 0 {
@@ -61,8 +62,8 @@ func List(ctx context.Context, conn db.DBTX) ([]Token, error) {
 	list := make([]Token, len(rows))
 	for i, r := range rows {
 		list[i] = Token{
-			ID: r.ID, Name: r.Name, Instances: r.Instances, CreatedAt: r.CreatedAt.Time.UTC(), ExpiresAt: db.TimeOrNil(r.ExpiresAt),
-			RevokedAt: db.TimeOrNil(r.RevokedAt), LastUsedAt: db.TimeOrNil(r.LastUsedAt), LastUsedFrom: r.LastUsedFrom,
+			ID: r.ID, Name: r.Name, Instances: r.Instances, CreatedAt: r.CreatedAt.Time.UTC(), ExpiresAt: postgres.TimeOrNil(r.ExpiresAt),
+			RevokedAt: postgres.TimeOrNil(r.RevokedAt), LastUsedAt: postgres.TimeOrNil(r.LastUsedAt), LastUsedFrom: r.LastUsedFrom,
 			digest: digest(r.Digest),
 		}
 		for _, s := range r.Scopes {
@@ -130,7 +131,7 @@ func (a *Authenticator) SignIn(ctx context.Context, token string) (session strin
 	session, expires = newSecret("s"), a.now().Add(sessionLength)
 	hash, q := digestOf(session), db.New(a.pool)
 	if err = q.CreateSession(ctx, db.CreateSessionParams{
-		Digest: hash[:], TokenDigest: p.token.digest[:], ExpiresAt: db.Time(expires),
+		Digest: hash[:], TokenDigest: p.token.digest[:], ExpiresAt: postgres.Time(expires),
 	}); err == nil {
 		err = q.DeleteOldSessions(ctx, db.DeleteOldSessionsParams{TokenDigest: p.token.digest[:], Keep: maxSessions})
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 )
 
 // use is the last use of a token.
@@ -37,7 +38,7 @@ func (a *Authenticator) WriteUses(ctx context.Context) {
 	}
 	var p db.RecordTokenUseParams
 	for id, u := range uses {
-		p.Ids, p.UsedAts, p.UsedFroms = append(p.Ids, id), append(p.UsedAts, db.Time(u.at)), append(p.UsedFroms, u.from)
+		p.Ids, p.UsedAts, p.UsedFroms = append(p.Ids, id), append(p.UsedAts, postgres.Time(u.at)), append(p.UsedFroms, u.from)
 	}
 	if err := db.New(a.pool).RecordTokenUse(ctx, p); err != nil && ctx.Err() == nil {
 		a.log.Warn("recording the last use of tokens", "error", err)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -47,7 +46,7 @@ func ServeBaseline(ctx context.Context, kind Kind, listen, database, token strin
 			return fmt.Errorf("create the naive table: %w", err)
 		}
 		store = func(ctx context.Context, e *presence.Event) error {
-			_, err := pool.Exec(ctx, naiveInsert, e.InstanceID, e.Phone, e.Status.String(), e.LastSeen, db.Time(e.ReceivedAt), e.Extra)
+			_, err := pool.Exec(ctx, naiveInsert, e.InstanceID, e.Phone, e.Status.String(), e.LastSeen, postgres.Time(e.ReceivedAt), e.Extra)
 			return err
 		}
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -61,7 +62,7 @@ func (m *scaled) rawHours(ctx context.Context) error {
 	m.tell("typing by hour, by a window over the events")
 	var err error
 	m.rawHoursTook, err = timed(rawRepetitions, func() error {
-		rows, err := db.New(m.pool).RawTypingByHour(ctx, db.RawTypingByHourParams{RangeEnd: db.Time(m.month().To), RangeStart: db.Time(m.month().From)})
+		rows, err := db.New(m.pool).RawTypingByHour(ctx, db.RawTypingByHourParams{RangeEnd: postgres.Time(m.month().To), RangeStart: postgres.Time(m.month().From)})
 		m.typingHours = make(map[int64]float64, len(rows))
 		for _, row := range rows {
 			m.typingHours[row.Hour] = float64(row.Micros) / 1e6
@@ -108,7 +109,7 @@ func (m *scaled) top(ctx context.Context) error {
 	var raw []float64
 	took, err := timed(rawRepetitions, func() error {
 		rows, err := db.New(m.pool).RawTypingByContact(ctx, db.RawTypingByContactParams{
-			RangeEnd: db.Time(m.month().To), RangeStart: db.Time(m.month().From), MaxRows: topContacts,
+			RangeEnd: postgres.Time(m.month().To), RangeStart: postgres.Time(m.month().From), MaxRows: topContacts,
 		})
 		raw = raw[:0]
 		for _, row := range rows {

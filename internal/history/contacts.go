@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -35,7 +36,7 @@ func (r *Reader) Contact(ctx context.Context, instanceID, phone string) (presenc
 		return presence.Contact{}, err
 	}
 	now := r.now()
-	row, err := r.q.GetContact(ctx, db.GetContactParams{Now: db.Time(now), ContactID: id})
+	row, err := r.q.GetContact(ctx, db.GetContactParams{Now: postgres.Time(now), ContactID: id})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return presence.Contact{}, &NotFoundError{InstanceID: instanceID, Phone: phone}
 	}
@@ -66,7 +67,7 @@ func (r *Reader) Contacts(ctx context.Context, ask ContactsQuery) ([]presence.Co
 	}
 	now := r.now()
 	all := db.ListContactsParams{
-		Now: db.Time(now), InstanceID: id, AfterPhone: ask.After, Search: ask.Search, Statuses: statuses,
+		Now: postgres.Time(now), InstanceID: id, AfterPhone: ask.After, Search: ask.Search, Statuses: statuses,
 		MaxRows: int32(ask.Limit),
 	}
 	if slices.Contains(ask.Statuses, presence.Unavailable) {

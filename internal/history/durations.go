@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -75,7 +76,7 @@ func (r *Reader) sum(ctx context.Context, of subject, bounds []time.Time, length
 	buckets := newBuckets(bounds)
 	err := r.wide(ctx, func(q *db.Queries) error {
 		rows, err := q.SumInstance(ctx, db.SumInstanceParams{
-			InstanceID: of.instance, Bounds: times(bounds), Now: db.Time(r.now()), WithLengths: lengths,
+			InstanceID: of.instance, Bounds: times(bounds), Now: postgres.Time(r.now()), WithLengths: lengths,
 		})
 		for _, row := range rows {
 			add(buckets, row)
@@ -92,8 +93,8 @@ func (r *Reader) sumContacts(ctx context.Context, ids []int32, bounds []time.Tim
 		sums[id] = newBuckets(bounds)
 	}
 	rows, err := r.q.SumContacts(ctx, db.SumContactsParams{
-		ContactIds: slices.Sorted(maps.Keys(sums)), Bounds: times(bounds), Now: db.Time(r.now()),
-		RangeStart: db.Time(bounds[0]), RangeEnd: db.Time(bounds[len(bounds)-1]),
+		ContactIds: slices.Sorted(maps.Keys(sums)), Bounds: times(bounds), Now: postgres.Time(r.now()),
+		RangeStart: postgres.Time(bounds[0]), RangeEnd: postgres.Time(bounds[len(bounds)-1]),
 	})
 	for _, row := range rows {
 		add(sums[row.ContactID], db.SumInstanceRow{
@@ -107,7 +108,7 @@ func (r *Reader) sumContacts(ctx context.Context, ids []int32, bounds []time.Tim
 func times(moments []time.Time) []pgtype.Timestamptz {
 	out := make([]pgtype.Timestamptz, len(moments))
 	for i, m := range moments {
-		out[i] = db.Time(m)
+		out[i] = postgres.Time(m)
 	}
 	return out
 }

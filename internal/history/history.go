@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -93,11 +94,11 @@ func (r *Reader) Timeline(
 	// A query reads all events of its range, however few spans it is to give. So the range is cut where there are events
 	// enough for the spans wanted; if they renewed rather than changed, it goes on with twice as many.
 	spans := []presence.Span{}
-	now := db.Time(r.now())
+	now := postgres.Time(r.now())
 	for events := limit; ; events *= 2 {
 		until := in.To
 		switch at, err := r.q.TimeOfEvent(ctx, db.TimeOfEventParams{
-			ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), N: int32(events),
+			ContactID: id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), N: int32(events),
 		}); {
 		case err == nil:
 			until = at.Time
@@ -105,15 +106,15 @@ func (r *Reader) Timeline(
 			return nil, err
 		}
 		rows, err := r.q.Timeline(ctx, db.TimelineParams{
-			ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(until), Now: now,
-			StartsFrom: db.Time(startsFrom), MaxRows: int32(limit - len(spans)),
+			ContactID: id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(until), Now: now,
+			StartsFrom: postgres.Time(startsFrom), MaxRows: int32(limit - len(spans)),
 		})
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range rows {
 			spans = append(spans, presence.Span{
-				Status: presence.Status(s.Status), Start: s.StartedAt.Time.UTC(), End: db.TimeOrNil(s.EndedAt),
+				Status: presence.Status(s.Status), Start: s.StartedAt.Time.UTC(), End: postgres.TimeOrNil(s.EndedAt),
 				Seconds: s.Seconds, ConfirmedSeconds: s.ConfirmedSeconds, Events: s.Events,
 				EndedBy: presence.EndedBy(s.EndedBy),
 			})
@@ -163,8 +164,8 @@ func (r *Reader) page(
 		}
 	}
 	rows, err := r.q.EventPage(ctx, db.EventPageParams{
-		ContactID: c.id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Descending: backwards, MaxBytes: pageBytes,
-		KeyReceivedAt: db.Time(key.ReceivedAt), KeySeq: key.Seq, MaxRows: int32(limit + 1),
+		ContactID: c.id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), Descending: backwards, MaxBytes: pageBytes,
+		KeyReceivedAt: postgres.Time(key.ReceivedAt), KeySeq: key.Seq, MaxRows: int32(limit + 1),
 	})
 	if err != nil {
 		return nil, false, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -63,7 +64,7 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 		return out, err
 	}
 	rows, err := r.q.Lanes(ctx, db.LanesParams{
-		ContactID: id, RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Now: db.Time(now),
+		ContactID: id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), Now: postgres.Time(now),
 	})
 	if err != nil {
 		return out, err
@@ -71,7 +72,7 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 	lanes := make([]LaneSpan, len(rows))
 	for i, row := range rows {
 		lanes[i] = LaneSpan{
-			Measure: presence.Measure(row.Measure), Start: row.StartedAt.Time.UTC(), End: db.TimeOrNil(row.EndedAt),
+			Measure: presence.Measure(row.Measure), Start: row.StartedAt.Time.UTC(), End: postgres.TimeOrNil(row.EndedAt),
 			ConfirmedUntil: row.ConfirmedUntil.Time.UTC(), Events: row.Events, EndedBy: presence.EndedBy(row.EndedBy),
 		}
 	}

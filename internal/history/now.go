@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -79,7 +80,7 @@ func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 	if ask.InstanceID != "" {
 		visible = []string{ask.InstanceID}
 	}
-	fresh, err := r.q.NowFresh(ctx, db.NowFreshParams{Now: db.Time(r.now()), Visible: visible, Search: ask.Search})
+	fresh, err := r.q.NowFresh(ctx, db.NowFreshParams{Now: postgres.Time(r.now()), Visible: visible, Search: ask.Search})
 	if err != nil {
 		return out, err
 	}
@@ -123,19 +124,19 @@ func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 // awayAfter asks for as many of the contacts that are away as a page may have.
 func awayAfter(ask NowQuery, visible []string) db.NowAwayParams {
 	p := db.NowAwayParams{
-		Sort: string(ask.Sort), Visible: visible, Search: ask.Search, AfterAt: db.Infinity, MaxRows: int32(ask.Limit),
+		Sort: string(ask.Sort), Visible: visible, Search: ask.Search, AfterAt: postgres.Infinity, MaxRows: int32(ask.Limit),
 	}
 	switch after := ask.After; {
 	case after == nil || ask.Sort == ByActivity && after.Status != presence.Unavailable: // from the first on
 		if ask.Sort == ByPhone {
-			p.AfterAt = db.MinusInfinity
+			p.AfterAt = postgres.MinusInfinity
 		}
 	case ask.Sort == ByPhone:
-		p.AfterAt, p.AfterPhone, p.AfterInstance = db.MinusInfinity, after.Phone, after.InstanceID
+		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.MinusInfinity, after.Phone, after.InstanceID
 	case ask.Sort == ByRecent:
-		p.AfterAt, p.AfterPhone, p.AfterInstance = db.Time(after.LastEventAt), after.Phone, after.InstanceID
+		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.Time(after.LastEventAt), after.Phone, after.InstanceID
 	default:
-		p.AfterAt, p.AfterPhone, p.AfterInstance = db.Time(after.Since), after.Phone, after.InstanceID
+		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.Time(after.Since), after.Phone, after.InstanceID
 	}
 	return p
 }

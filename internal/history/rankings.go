@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -38,7 +39,7 @@ func (r *Reader) Top(ctx context.Context, instanceID string, by By, in Range, li
 	err = r.wide(ctx, func(q *db.Queries) (err error) {
 		rows, err = q.TopIntervals(ctx, db.TopIntervalsParams{
 			InstanceID: id, Measure: string(measure), ByCount: by == ByVisits,
-			RangeStart: db.Time(in.From), RangeEnd: db.Time(in.To), Now: db.Time(r.now()), MaxRows: int32(limit),
+			RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), Now: postgres.Time(r.now()), MaxRows: int32(limit),
 		})
 		return err
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -126,8 +127,8 @@ func List(ctx context.Context, conn db.DBTX) ([]Hook, error) {
 	for i, r := range rows {
 		h := Hook{
 			ID: r.ID, URL: r.Url, Instances: r.Instances, Private: r.Private, CreatedAt: r.CreatedAt.Time.UTC(), Pending: r.Pending,
-			Dropped: r.Dropped, FailingSince: db.TimeOrNil(r.FailingSince), LastError: r.LastError,
-			DisabledAt: db.TimeOrNil(r.DisabledAt), secret: r.Secret,
+			Dropped: r.Dropped, FailingSince: postgres.TimeOrNil(r.FailingSince), LastError: r.LastError,
+			DisabledAt: postgres.TimeOrNil(r.DisabledAt), secret: r.Secret,
 		}
 		for _, k := range r.Kinds {
 			h.On = append(h.On, Kind(k))

@@ -121,7 +121,7 @@ func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
 		return err
 	}
 	rows, err := s.q.ChangesSince(ctx, db.ChangesSinceParams{
-		ActiveSince: db.Time(since.Add(-time.Duration(longest.Presence) * time.Microsecond)), Since: db.Time(since), Now: db.Time(now),
+		ActiveSince: postgres.Time(since.Add(-time.Duration(longest.Presence) * time.Microsecond)), Since: postgres.Time(since), Now: postgres.Time(now),
 	})
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 			if _, err = s.q.HoldHookLease(ctx, s.holder); errors.Is(err, pgx.ErrNoRows) {
 				return nil
 			} else if err == nil {
-				err = s.q.SetHooksQueued(ctx, db.SetHooksQueuedParams{QueuedUntil: db.Time(at.Add(-settled)), Holder: s.holder})
+				err = s.q.SetHooksQueued(ctx, db.SetHooksQueuedParams{QueuedUntil: postgres.Time(at.Add(-settled)), Holder: s.holder})
 			}
 		case <-trim.C:
 			err = s.q.TrimDeliveries(ctx, maxPending)

@@ -150,7 +150,7 @@ func columns(
 	for i, r := range ranges {
 		if !without[r.contact] {
 			ids = append(ids, all[i])
-			firsts, lasts = append(firsts, db.Time(r.first)), append(lasts, db.Time(r.last))
+			firsts, lasts = append(firsts, postgres.Time(r.first)), append(lasts, postgres.Time(r.last))
 		}
 	}
 	return ids, firsts, lasts
@@ -173,7 +173,7 @@ func copies(batch Ordered, ids []int32) []db.CopyEventsParams {
 	for i := range batch.Events {
 		e := &batch.Events[i]
 		copies[i] = db.CopyEventsParams{
-			ContactID: ids[batch.of[i]], ReceivedAt: db.Time(e.ReceivedAt), Seq: e.Seq,
+			ContactID: ids[batch.of[i]], ReceivedAt: postgres.Time(e.ReceivedAt), Seq: e.Seq,
 			Status: int16(e.Status), LastSeen: e.LastSeen, Extra: e.Extra,
 		}
 	}

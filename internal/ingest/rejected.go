@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/spool"
 )
@@ -95,7 +96,7 @@ func (s *rejectedStore) add(ctx context.Context, batch []Rejected) error {
 	var bytes int64
 	for _, r := range batch {
 		arg.Ids = append(arg.Ids, pgtype.UUID{Bytes: r.ID, Valid: true})
-		arg.ReceivedAts = append(arg.ReceivedAts, db.Time(r.ReceivedAt))
+		arg.ReceivedAts = append(arg.ReceivedAts, postgres.Time(r.ReceivedAt))
 		arg.Gateways = append(arg.Gateways, r.Gateway)
 		arg.Reasons = append(arg.Reasons, strings.ReplaceAll(strings.ToValidUTF8(r.Reason, "\uFFFD"), "\x00", "\uFFFD"))
 		arg.Bytes = append(arg.Bytes, int32(r.Bytes))
@@ -118,7 +119,7 @@ func (s *rejectedStore) trim(ctx context.Context) error {
 	q := db.New(s.pool)
 	dropped := int64(0)
 	if s.Keep > 0 {
-		n, err := q.DropRejectedBefore(ctx, db.Time(time.Now().Add(-s.Keep)))
+		n, err := q.DropRejectedBefore(ctx, postgres.Time(time.Now().Add(-s.Keep)))
 		if err != nil {
 			return err
 		}

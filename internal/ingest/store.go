@@ -210,11 +210,11 @@ func (s *Store) fill(events []presence.Event, ids []int32) {
 		if e.LastSeen != nil {
 			lastSeen = strconv.FormatInt(*e.LastSeen, 10)
 		}
-		r.ReceivedAts = append(r.ReceivedAts, db.Time(e.ReceivedAt))
+		r.ReceivedAts = append(r.ReceivedAts, postgres.Time(e.ReceivedAt))
 		r.Seqs = append(r.Seqs, e.Seq)
 		r.Statuses = append(r.Statuses, int16(e.Status))
 		r.LastSeens = append(r.LastSeens, lastSeen)
 		r.Extras = append(r.Extras, string(e.Extra))
 	}
-	r.Oldest = db.Time(oldest)
+	r.Oldest = postgres.Time(oldest)
 }

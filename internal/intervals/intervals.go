@@ -56,7 +56,7 @@ var ErrBusy = errors.New("transactions that may write earlier events are still r
 // processes may call it; one of them works, for the others there is nothing to do. After each step it rests for as long as
 // that took, times rest.
 func Refresh(ctx context.Context, pool *pgxpool.Pool, now func() time.Time, rest float64) error {
-	cutoff := db.Time(now().Add(-Lag))
+	cutoff := postgres.Time(now().Add(-Lag))
 	q := db.New(pool)
 	if work, err := q.AdvanceCutoff(ctx, cutoff); err != nil || !work {
 		return err
@@ -113,7 +113,7 @@ func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, lat
 				until = watermark.Time.Add(onTime.next)
 			}
 			did, used = true, onTime
-			return q.RefreshIntervals(ctx, db.Time(until))
+			return q.RefreshIntervals(ctx, postgres.Time(until))
 		}
 		used = late
 		did, err = lateStep(ctx, q, progress.Watermark.Time, late.next)
@@ -131,7 +131,7 @@ func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, size time
 		return false, err
 	}
 	until := minTime(first.Time.Add(size), watermark)
-	n, err := q.RefreshLateIntervals(ctx, db.Time(until))
+	n, err := q.RefreshLateIntervals(ctx, postgres.Time(until))
 	return n > 0, err // 0: the contacts are locked by writers of late events
 }
 
@@ -158,7 +158,7 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 		}
 		began := time.Now()
 		until := minTime(first.Time.Add(size.next), watermark.Time)
-		if n, err := q.RefreshLateIntervals(ctx, db.Time(until)); err != nil || n == 0 { // 0: they are locked, and not ours
+		if n, err := q.RefreshLateIntervals(ctx, postgres.Time(until)); err != nil || n == 0 { // 0: they are locked, and not ours
 			return err
 		}
 		if progress != nil {

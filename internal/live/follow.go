@@ -115,7 +115,7 @@ func (f *follower) readRecent(ctx context.Context, h *Hub, now time.Time, hinted
 		from = f.before
 	}
 	if latest {
-		if err := f.read(ctx, h, from, db.Infinity); err != nil || !full {
+		if err := f.read(ctx, h, from, postgres.Infinity); err != nil || !full {
 			return err
 		}
 	}
@@ -128,13 +128,13 @@ func (f *follower) readRecent(ctx context.Context, h *Hub, now time.Time, hinted
 	case err != nil || !any:
 		return err
 	case latest:
-		return f.read(ctx, h, after, db.Time(until))
+		return f.read(ctx, h, after, postgres.Time(until))
 	}
-	return f.read(ctx, h, after, db.Infinity)
+	return f.read(ctx, h, after, postgres.Infinity)
 }
 
 func (f *follower) read(ctx context.Context, h *Hub, after time.Time, until pgtype.Timestamptz) error {
-	rows, err := h.q.RecentEvents(ctx, db.RecentEventsParams{After: db.Time(after), Until: until})
+	rows, err := h.q.RecentEvents(ctx, db.RecentEventsParams{After: postgres.Time(after), Until: until})
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (f *follower) reconcile(ctx context.Context, h *Hub) error {
 }
 
 func (f *follower) lastEvents(ctx context.Context, h *Hub) ([]db.RecentEventsRow, error) {
-	last, err := h.q.LastRecentEvents(ctx, db.Time(h.now().Add(-f.longestSoFar-overlap)))
+	last, err := h.q.LastRecentEvents(ctx, postgres.Time(h.now().Add(-f.longestSoFar-overlap)))
 	rows := make([]db.RecentEventsRow, len(last))
 	for i, row := range last {
 		rows[i] = db.RecentEventsRow(row)

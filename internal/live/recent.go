@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 )
 
 const (
@@ -69,7 +70,7 @@ func (h *Hub) unknown(ctx context.Context, from, to time.Time) (after, until tim
 	first, last := bucketOf(from.UnixMicro())-1, bucketOf(to.UnixMicro())-1-settled
 	start := first * bucketLength.Microseconds()
 	moment := func(bucket int64) time.Time { return time.UnixMicro(bucket * bucketLength.Microseconds()) }
-	rows, err := h.q.CountRecentEvents(ctx, db.CountRecentEventsParams{After: db.Time(moment(first)), Until: db.Time(moment(last))})
+	rows, err := h.q.CountRecentEvents(ctx, db.CountRecentEventsParams{After: postgres.Time(moment(first)), Until: postgres.Time(moment(last))})
 	if err != nil {
 		return after, until, false, err
 	}

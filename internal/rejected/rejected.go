@@ -17,6 +17,7 @@ import (
 	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/ingest"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -39,7 +40,7 @@ var (
 func List(ctx context.Context, conn db.DBTX) iter.Seq2[Entry, error] {
 	const page = 1000
 	return func(yield func(Entry, error) bool) {
-		at, last := db.MinusInfinity, pgtype.UUID{Valid: true}
+		at, last := postgres.MinusInfinity, pgtype.UUID{Valid: true}
 		for {
 			rows, err := db.New(conn).ListRejected(ctx, db.ListRejectedParams{AfterReceivedAt: at, AfterID: last, MaxRows: page})
 			if err != nil {

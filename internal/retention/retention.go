@@ -101,12 +101,12 @@ type worker struct {
 func begin(ctx context.Context, pool *pgxpool.Pool, now time.Time) (*worker, error) {
 	w := &worker{pool: pool, q: db.New(pool), now: now, report: Report{Instances: []Instance{}, Partitions: []string{}}}
 	var err error
-	if w.horizons, err = w.q.Horizons(ctx, db.Time(now)); err != nil {
+	if w.horizons, err = w.q.Horizons(ctx, postgres.Time(now)); err != nil {
 		return w, err
 	}
 	for _, h := range w.horizons {
 		w.report.Instances = append(w.report.Instances, Instance{
-			InstanceID: h.Name, EventsFrom: db.TimeOrNil(h.EventsFrom), IntervalsFrom: db.TimeOrNil(h.IntervalsFrom),
+			InstanceID: h.Name, EventsFrom: postgres.TimeOrNil(h.EventsFrom), IntervalsFrom: postgres.TimeOrNil(h.IntervalsFrom),
 		})
 	}
 	w.partitions, err = w.q.ListPartitions(ctx)
@@ -169,7 +169,7 @@ func (w *worker) add(counts ...db.CountEventsBeforeRow) {
 	for _, c := range counts {
 		of := &w.report.Instances[slices.IndexFunc(w.horizons, func(h db.HorizonsRow) bool { return h.InstanceID == c.InstanceID })]
 		of.Events += c.Events
-		if at := db.TimeOrNil(c.OldestAt); at != nil && (of.OldestEventAt == nil || at.Before(*of.OldestEventAt)) {
+		if at := postgres.TimeOrNil(c.OldestAt); at != nil && (of.OldestEventAt == nil || at.Before(*of.OldestEventAt)) {
 			of.OldestEventAt = at
 		}
 	}
@@ -270,7 +270,7 @@ func (w *worker) cut(ctx context.Context) error {
 
 func (w *worker) cutInstance(ctx context.Context, h db.HorizonsRow) error {
 	for range cutTries {
-		cut, err := w.q.CutIntervals(ctx, db.CutIntervalsParams{InstanceID: h.InstanceID, Horizon: h.EventsFrom, Now: db.Time(w.now)})
+		cut, err := w.q.CutIntervals(ctx, db.CutIntervalsParams{InstanceID: h.InstanceID, Horizon: h.EventsFrom, Now: postgres.Time(w.now)})
 		if err != nil || cut {
 			return err
 		}
@@ -302,7 +302,7 @@ func (w *worker) drop(ctx context.Context, p db.ListPartitionsRow) (dropped bool
 				return err
 			}
 			// A setting may have changed, or there may be a new instance that keeps it.
-			horizons, err := q.Horizons(ctx, db.Time(w.now))
+			horizons, err := q.Horizons(ctx, postgres.Time(w.now))
 			if err != nil || !allAgree(horizons, p) {
 				return err
 			}
