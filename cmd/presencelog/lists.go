@@ -84,20 +84,11 @@ type eventsCmd struct {
 func (c *eventsCmd) Run(ctx context.Context) error {
 	return c.ask(ctx, func(q question) error {
 		list := []api.Event{}
-		var last *history.EventKey
-		for {
-			page, more, err := q.Events(ctx, c.Instance, c.Phone, q.in, last, false, 1000)
+		for e, err := range q.ContactEvents(ctx, c.Instance, c.Phone, q.in) {
 			if err != nil {
 				return err
 			}
-			for _, e := range page {
-				list = append(list, api.EventOf(e))
-			}
-			if !more {
-				break
-			}
-			e := page[len(page)-1]
-			last = &history.EventKey{ReceivedAt: e.ReceivedAt, Seq: e.Seq}
+			list = append(list, api.EventOf(e))
 		}
 		rows := [][]string{{"received", "status", "last seen", "extra"}}
 		for _, e := range list {

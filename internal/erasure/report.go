@@ -52,16 +52,11 @@ func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string,
 	r.Retention = settings.ShowKept(s.InForce(instanceID, "retention"))
 	reader := history.NewReader(pool, func() time.Time { return now })
 	whole := history.Range{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
-	var after *history.EventKey
-	for more := true; more; {
-		var events []presence.Event
-		if events, more, err = reader.Events(ctx, instanceID, phone, whole, after, false, 1000); err != nil {
+	for e, err := range reader.ContactEvents(ctx, instanceID, phone, whole) {
+		if err != nil {
 			return r, err
 		}
-		for _, e := range events {
-			r.Events = append(r.Events, reportedEvent{e.ReceivedAt, e.Status, e.LastSeen, e.Extra})
-			after = &history.EventKey{ReceivedAt: e.ReceivedAt, Seq: e.Seq}
-		}
+		r.Events = append(r.Events, reportedEvent{e.ReceivedAt, e.Status, e.LastSeen, e.Extra})
 	}
 	if len(r.Events) > 0 {
 		if r.Spans, err = reader.Timeline(ctx, instanceID, phone, whole, time.Time{}, 2*len(r.Events)+3); err != nil {

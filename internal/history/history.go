@@ -218,6 +218,18 @@ func (r *Reader) AllEvents(ctx context.Context, instanceID string, in Range) ite
 	}
 }
 
+// ContactEvents returns a contact's events in the range, in their order of arrival. Memory does not grow with their number.
+func (r *Reader) ContactEvents(ctx context.Context, instanceID, phone string, in Range) iter.Seq2[presence.Event, error] {
+	return func(yield func(presence.Event, error) bool) {
+		id, err := r.contact(ctx, instanceID, phone)
+		if err != nil {
+			yield(presence.Event{}, err)
+			return
+		}
+		r.yieldEvents(ctx, contactRef{id, instanceID, phone}, in, yield)
+	}
+}
+
 func (r *Reader) yieldEvents(ctx context.Context, c contactRef, in Range, yield func(presence.Event, error) bool) bool {
 	var after *EventKey
 	for {

@@ -2,7 +2,6 @@ package history
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/presencelog/presencelog/db"
@@ -79,9 +78,9 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 	// Retention may have left intervals that are older than the first event.
 	known := contact.FirstEventAt
 	if len(lanes) > 0 {
-		known = earlier(known, lanes[0].Start)
+		known = presence.Earlier(known, lanes[0].Start)
 	}
-	if until := earlier(earlier(known, in.To), now); in.From.Before(until) {
+	if until := presence.Earlier(presence.Earlier(known, in.To), now); in.From.Before(until) {
 		out.Unknown = append(out.Unknown, Gap{in.From, until})
 	}
 	if len(lanes) <= maxLaneSpans {
@@ -121,7 +120,3 @@ func addTo(columns []float64, from, to float64) {
 		columns[i] = min(1, columns[i]+min(to, float64(i+1))-max(from, float64(i)))
 	}
 }
-
-func earlier(a, b time.Time) time.Time { return slices.MinFunc([]time.Time{a, b}, time.Time.Compare) }
-
-func later(a, b time.Time) time.Time { return slices.MaxFunc([]time.Time{a, b}, time.Time.Compare) }

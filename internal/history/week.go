@@ -66,9 +66,9 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 		return Habits{}, err
 	}
 	if now := r.now(); in.To.After(now) {
-		in.To = later(now, in.From)
+		in.To = presence.Later(now, in.From)
 	}
-	in.From = later(in.From, in.To.AddDate(-100, 0, 0))
+	in.From = presence.Later(in.From, in.To.AddDate(-100, 0, 0))
 	h := Habits{
 		From: in.From.UTC(), To: in.To.UTC(), TZ: zone.String(), Weeks: int(math.Ceil(in.To.Sub(in.From).Hours() / weekHours)),
 		Cells: make([]presence.Habit, weekHours), Best: []presence.Habit{},
@@ -146,7 +146,7 @@ func (r *Reader) hours(
 		return nil, err
 	}
 	// No hours of years in which there can be nothing.
-	in = Range{later(in.From, months.StartsAt.Time), earlier(in.To, months.EndsAt.Time)}
+	in = Range{presence.Later(in.From, months.StartsAt.Time), presence.Earlier(in.To, months.EndsAt.Time)}
 	if !months.StartsAt.Valid || !in.From.Before(in.To) {
 		return nil, nil
 	}

@@ -130,7 +130,7 @@ func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, size time
 	if err != nil || !first.Valid {
 		return false, err
 	}
-	until := minTime(first.Time.Add(size), watermark)
+	until := presence.Earlier(first.Time.Add(size), watermark)
 	n, err := q.RefreshLateIntervals(ctx, postgres.Time(until))
 	return n > 0, err // 0: the contacts are locked by writers of late events
 }
@@ -157,7 +157,7 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 			from = first.Time
 		}
 		began := time.Now()
-		until := minTime(first.Time.Add(size.next), watermark.Time)
+		until := presence.Earlier(first.Time.Add(size.next), watermark.Time)
 		if n, err := q.RefreshLateIntervals(ctx, postgres.Time(until)); err != nil || n == 0 { // 0: they are locked, and not ours
 			return err
 		}
@@ -166,11 +166,4 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 		}
 		size.adapt(time.Since(began))
 	}
-}
-
-func minTime(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

@@ -76,10 +76,7 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 		w.quietFrom = from
 	}
 	if ask.Until == UntilIdle { // what was before has settled, however long ago Since is
-		from = now.Add(-ask.Settle)
-		if w.quietFrom.After(from) {
-			from = w.quietFrom
-		}
+		from = presence.Later(now.Add(-ask.Settle), w.quietFrom)
 	}
 	// What the contact has done recently.
 	spans, err := reader.At(now).Timeline(ctx, ask.InstanceID, ask.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)

@@ -190,6 +190,22 @@ type Bucket struct {
 // Now is the clock of the service: UTC, whole microseconds, like everything that is stored.
 func Now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
+// Earlier returns the earlier of two times.
+func Earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// Later returns the later of two times.
+func Later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
 // Sleep waits for d, or until ctx ends, and then returns its error.
 func Sleep(ctx context.Context, d time.Duration) error {
 	select {
