@@ -43,6 +43,12 @@ func withVisits(t *testing.T, pool *pgxpool.Pool) (events []presence.Event) {
 	for at := shortFrom.Add(-time.Hour); at.Before(now); at = at.Add(4 * time.Minute) {
 		add("not finished", presence.Available, at)
 	}
+	for rng, n := pgtest.Rand(t), 0; n < 30; n++ {
+		for at := shortFrom.Add(-time.Duration(rng.Int64N(int64(time.Hour)))); at.Before(shortFrom.Add(time.Hour)); {
+			add(fmt.Sprint("random ", n), presence.Statuses()[rng.IntN(5)], at.Truncate(time.Microsecond))
+			at = at.Add(time.Duration(rng.Int64N(int64([]time.Duration{20 * time.Second, time.Minute, 8 * time.Minute}[rng.IntN(3)]))))
+		}
+	}
 	slices.SortStableFunc(events, func(a, b presence.Event) int { return a.ReceivedAt.Compare(b.ReceivedAt) })
 	merge(t, pool, events)
 	refresh(t, pool)
