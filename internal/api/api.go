@@ -199,8 +199,7 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
-		w.Header().Set("Retry-After", "1")
-		problem.New(http.StatusServiceUnavailable, "The database does not respond.").ServeHTTP(w, r)
+		problem.Later(http.StatusServiceUnavailable, "The database does not respond.", time.Second).ServeHTTP(w, r)
 		return
 	}
 	writeOK(w)

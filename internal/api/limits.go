@@ -80,9 +80,7 @@ func (g *gate) enter(ctx context.Context, client string) (leave func(), err erro
 }
 
 func busy() error {
-	p := problem.New(http.StatusServiceUnavailable, "Too many other requests are under way; try again later.")
-	p.Header = http.Header{"Retry-After": {"2"}}
-	return p
+	return problem.Later(http.StatusServiceUnavailable, "Too many other requests are under way; try again later.", 2*time.Second)
 }
 
 type gates struct{ queries, heavy, responses *gate }

@@ -221,9 +221,7 @@ func (s *streams) enter(r *http.Request) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[key] >= s.most {
-		p := problem.New(http.StatusTooManyRequests, "This token has too many streams open from this address.")
-		p.Header = http.Header{"Retry-After": {"5"}}
-		return nil, p
+		return nil, problem.Later(http.StatusTooManyRequests, "This token has too many streams open from this address.", 5*time.Second)
 	}
 	s.open[key]++
 	return func() {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -78,8 +77,7 @@ func (c *clients) connState(conn net.Conn, state http.ConnState) {
 func (c *clients) key(address string) string {
 	from, err := netip.ParseAddrPort(address)
 	ip := from.Addr().Unmap()
-	trusted := slices.ContainsFunc(c.proxies, func(p netip.Prefix) bool { return p.Contains(ip) })
-	if err != nil || trusted || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() {
+	if err != nil || auth.Trusted(c.proxies, ip) || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() {
 		return ""
 	}
 	return auth.Network(ip.String())

@@ -3,10 +3,10 @@ package auth
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -60,9 +60,7 @@ func (l *limiter) take(client string) error {
 		return nil
 	}
 	r.Cancel()
-	p := problem.New(http.StatusTooManyRequests, "Too many requests; try again later.")
-	p.Header = http.Header{"Retry-After": {fmt.Sprint(int(math.Ceil(delay.Seconds())))}}
-	return p
+	return problem.Later(http.StatusTooManyRequests, "Too many requests; try again later.", delay)
 }
 
 // forget removes clients that have been idle for long or, if there are none, all clients, so that memory is limited.
@@ -95,13 +93,9 @@ func ParseProxies(list []string) ([]netip.Prefix, error) {
 	return proxies, nil
 }
 
-func (a *Authenticator) trusted(addr netip.Addr) bool {
-	for _, p := range a.proxies {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
+// Trusted reports whether one of the proxies has the address.
+func Trusted(proxies []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // Client returns the address of the client. X-Forwarded-For is used only from trusted proxies, and only the part that the last
@@ -112,7 +106,7 @@ func (a *Authenticator) Client(r *http.Request) string {
 		host = r.RemoteAddr
 	}
 	addr, err := netip.ParseAddr(host)
-	if err != nil || !a.trusted(addr.Unmap()) {
+	if err != nil || !Trusted(a.proxies, addr.Unmap()) {
 		return host
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -122,7 +116,7 @@ func (a *Authenticator) Client(r *http.Request) string {
 			break
 		}
 		host = hop.Unmap().String()
-		if !a.trusted(hop.Unmap()) {
+		if !Trusted(a.proxies, hop.Unmap()) {
 			break
 		}
 	}

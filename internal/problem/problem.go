@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Problem is the body of an error, of media type application/problem+json.
@@ -43,11 +46,16 @@ func New(status int, detail string, fields ...Field) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Detail: detail, Errors: fields}
 }
 
-// Unavailable returns a temporary problem: the client should retry after a few seconds.
-func Unavailable(detail string) *Problem {
-	p := New(http.StatusServiceUnavailable, detail)
-	p.Header = http.Header{"Retry-After": {"5"}}
+// Later returns a temporary problem: the client should retry after a while, in whole seconds, at least one.
+func Later(status int, detail string, after time.Duration) *Problem {
+	p := New(status, detail)
+	p.Header = http.Header{"Retry-After": {strconv.Itoa(max(1, int(math.Ceil(after.Seconds()))))}}
 	return p
+}
+
+// Unavailable returns the temporary problem that this service, or its database, is not available.
+func Unavailable(detail string) *Problem {
+	return Later(http.StatusServiceUnavailable, detail, 5*time.Second)
 }
 
 // Write responds with an error. It hides the text of errors that are not problems.

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -151,9 +149,8 @@ func (rc *receiver) refuse(
 // writeUnavailable responds that nothing was stored.
 func writeUnavailable(w http.ResponseWriter, r *http.Request, err error) {
 	if limit, ok := errors.AsType[*ingest.LimitError](err); ok {
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(limit.RetryAfter.Seconds())))))
-		problem.New(http.StatusTooManyRequests, fmt.Sprintf("The event was not stored: more than %d new %s in an hour "+
-			"(serve --max-new-%s-per-hour). Send it again later.", limit.PerHour, limit.What, limit.What)).ServeHTTP(w, r)
+		problem.Later(http.StatusTooManyRequests, fmt.Sprintf("The event was not stored: more than %d new %s in an hour "+
+			"(serve --max-new-%s-per-hour). Send it again later.", limit.PerHour, limit.What, limit.What), limit.RetryAfter).ServeHTTP(w, r)
 		return
 	}
 	problem.Unavailable("The event could not be stored now; send it again later.").ServeHTTP(w, r)
