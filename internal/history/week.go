@@ -111,7 +111,7 @@ type tally struct {
 }
 
 func newTally(in Range, zone *time.Location) *tally {
-	const margin = 24 // more than clocks go back
+	const margin = 48 // more than clocks have gone back, a day at most
 	first, last := hourNumber(in.From.In(zone))-margin, hourNumber(in.To.In(zone))+margin
 	return &tally{first: first, seen: make([]bool, last-first+1)}
 }
