@@ -323,6 +323,7 @@ BEGIN
             s.instance_id = instance
             AND (
                 s.visit_started_at < horizon
+                OR s.since < horizon
                 OR s.contact_id IN (
                     SELECT i.contact_id
                     FROM intervals AS i
@@ -335,7 +336,6 @@ BEGIN
         ORDER BY s.contact_id
         FOR UPDATE
     );
-    -- Of one that is not finished, all before the horizon is confirmed: an event after it found the same status.
     INSERT INTO intervals (contact_id, instance_id, measure, started_at, ended_at, confirmed_until, ended_by, events)
     SELECT
         f.contact_id,
@@ -343,7 +343,7 @@ BEGIN
         f.measure,
         f.started_at,
         horizon,
-        horizon,
+        least(f.confirmed_until, horizon),
         't',
         events_between(f.contact_id, f.started_at, horizon)
     FROM fresh_intervals(ids, now) AS f
@@ -364,10 +364,8 @@ BEGIN
         s.instance_id = instance AND s.first_event_at < horizon
         AND NOT EXISTS (SELECT FROM events AS e WHERE e.contact_id = s.contact_id AND e.received_at >= horizon);
     UPDATE contact_states AS s
-    SET (first_event_at, since) = (
-        SELECT min(e.received_at), greatest(s.since, min(e.received_at))
-        FROM events AS e
-        WHERE e.contact_id = s.contact_id AND e.received_at >= horizon
+    SET first_event_at = (
+        SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = s.contact_id AND e.received_at >= horizon
     )
     WHERE s.instance_id = instance AND s.first_event_at < horizon;
     RETURN true;

@@ -30,14 +30,11 @@ func (w *world) compareStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	for phone, events := range w.arrived {
-		spans := modelSpans(events, w.timeouts, w.now)
-		for measure, list := range map[string][]modelSpan{
-			"typing": only(spans, presence.Composing), "recording": only(spans, presence.Recording), "inChat": modelVisits(spans),
-		} {
+	for phone := range w.phones() {
+		for measure, list := range w.intervals(phone) {
 			for _, s := range list {
 				_, confirmed := s.confirmed()
-				want = append(want, strings.Join([]string{phone, measure, psqlTime(s.start), psqlTime(s.end), psqlTime(confirmed),
+				want = append(want, strings.Join([]string{phone, string(measure), psqlTime(s.start), psqlTime(s.end), psqlTime(confirmed),
 					fmt.Sprint(s.events), string(s.endedBy)}, " "))
 			}
 		}
@@ -65,13 +62,8 @@ func (w *world) compare(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := map[string]map[presence.Measure][]modelSpan{}
-	for phone, events := range w.arrived {
-		spans := modelSpans(events, w.timeouts, w.now)
-		of[phone] = map[presence.Measure][]modelSpan{
-			presence.MeasureTyping:    only(spans, presence.Composing),
-			presence.MeasureRecording: only(spans, presence.Recording),
-			presence.MeasureInChat:    modelVisits(spans),
-		}
+	for phone := range w.phones() {
+		of[phone] = w.intervals(phone)
 	}
 	all := func(m presence.Measure) (list []modelSpan) {
 		for _, spans := range of {
@@ -206,11 +198,7 @@ func (w *world) compareContacts(t *testing.T, reader *history.Reader, zone *time
 	}
 
 	phone := want[w.rng.IntN(len(want))].Phone
-	spans, in := modelSpans(w.arrived[phone], w.timeouts, w.now), w.randomRange()
-	of := map[presence.Measure][]modelSpan{
-		presence.MeasureTyping: only(spans, presence.Composing), presence.MeasureRecording: only(spans, presence.Recording),
-		presence.MeasureInChat: modelVisits(spans),
-	}
+	spans, of, in := modelSpans(w.arrived[phone], w.timeouts, w.now), w.intervals(phone), w.randomRange()
 	timeline, err := reader.Timeline(t.Context(), "i", phone, in, time.Time{}, 1+w.rng.IntN(1000))
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +208,7 @@ func (w *world) compareContacts(t *testing.T, reader *history.Reader, zone *time
 	})
 	for i, got := range timeline {
 		if i >= len(overlapping) {
-			t.Fatalf("timeline of %s in %v: %d spans, want %d", phone, in, len(timeline), len(overlapping))
+			t.Fatalf("timeline of %s in %v: %+v, want %+v", phone, in, timeline, overlapping)
 		}
 		want := overlapping[i]
 		if got.Status != want.status || !got.Start.Equal(want.start) || got.Events != want.events || got.EndedBy != want.endedBy ||

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -18,8 +17,6 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/settings"
 )
-
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 func at(s string) time.Time {
 	t, err := time.Parse(time.RFC3339Nano, s)

@@ -25,11 +25,45 @@ type world struct {
 	timeouts presence.Timeouts
 	arrived  map[string][]presence.Event // by phone, in the order of arrival
 	coming   []presence.Event
+	seq      int16 // of the next event
 	now      time.Time
+
+	// What retention left of the time before the horizon, by phone.
+	horizon time.Time
+	kept    map[string]map[presence.Measure][]modelSpan
 }
 
-// TestQueriesMatchModel lets histories arrive in any order while intervals are refreshed, timeouts change and time passes,
-// and compares all queries that read intervals with the model.
+// phones returns the contacts that have events or intervals.
+func (w *world) phones() map[string]bool {
+	phones := map[string]bool{}
+	for phone := range w.arrived {
+		phones[phone] = true
+	}
+	for phone := range w.kept {
+		phones[phone] = true
+	}
+	return phones
+}
+
+// intervals returns a contact's intervals.
+func (w *world) intervals(phone string) map[presence.Measure][]modelSpan {
+	spans := modelSpans(w.arrived[phone], w.timeouts, w.now)
+	return map[presence.Measure][]modelSpan{
+		presence.MeasureTyping:    slices.Concat(w.kept[phone][presence.MeasureTyping], only(spans, presence.Composing)),
+		presence.MeasureRecording: slices.Concat(w.kept[phone][presence.MeasureRecording], only(spans, presence.Recording)),
+		presence.MeasureInChat:    slices.Concat(w.kept[phone][presence.MeasureInChat], modelVisits(spans)),
+	}
+}
+
+// arrive tells the model what is stored now.
+func (w *world) arrive(events []presence.Event) {
+	for _, e := range events {
+		w.arrived[e.Phone] = append(w.arrived[e.Phone], e)
+	}
+}
+
+// TestQueriesMatchModel lets histories arrive in any order and through the spool, while intervals are refreshed, timeouts change,
+// time passes, retention deletes and processes are killed, and compares all queries that read intervals with the model.
 func TestQueriesMatchModel(t *testing.T) {
 	t.Parallel()
 	first := pgtest.Seed(t)
@@ -40,12 +74,22 @@ func TestQueriesMatchModel(t *testing.T) {
 			w := &world{
 				pool: pgtest.New(t), rng: rand.New(rand.NewPCG(seed, 0)), arrived: map[string][]presence.Event{},
 				timeouts: presence.Timeouts{Typing: 25 * time.Second, Recording: 25 * time.Second, Presence: 5 * time.Minute},
-				now:      at("2026-03-10T12:00:00Z"),
+				now:      at("2026-03-10T12:00:00Z"), kept: map[string]map[presence.Measure][]modelSpan{},
 			}
 			for i := range 12 {
 				w.coming = append(w.coming, w.history(fmt.Sprintf("5544%02d", i))...)
 			}
 			w.rng.Shuffle(len(w.coming), func(a, b int) { w.coming[a], w.coming[b] = w.coming[b], w.coming[a] })
+			type moment struct {
+				phone string
+				at    time.Time
+			}
+			of := map[moment]int{}
+			for _, e := range w.coming {
+				of[moment{e.Phone, e.ReceivedAt}]++
+			}
+			// The order of such events is that of their Seq, which a Writer assigns from 1 on.
+			shared := func(e presence.Event) bool { return of[moment{e.Phone, e.ReceivedAt}] > 1 }
 			for len(w.coming) > 0 && !t.Failed() {
 				n := 1
 				if w.rng.IntN(3) > 0 {
@@ -53,14 +97,26 @@ func TestQueriesMatchModel(t *testing.T) {
 				}
 				some := w.coming[:n]
 				w.coming = w.coming[n:]
+				if w.rng.IntN(8) == 0 {
+					w.outage(t, slices.DeleteFunc(slices.Clone(some), shared))
+					some = slices.DeleteFunc(some, func(e presence.Event) bool { return !shared(e) })
+				}
 				w.receive(t, some)
 				for range w.rng.IntN(3) {
 					w.happen(t)
+				}
+				if w.rng.IntN(8) == 0 {
+					w.retain(t)
+				}
+				if w.rng.IntN(20) == 0 {
+					w.kill(t)
 				}
 				if w.rng.IntN(3) == 0 {
 					w.compare(t)
 				}
 			}
+			w.retain(t)
+			w.kill(t)
 			w.compare(t)
 			w.refresh(t, w.now)
 			w.compare(t)
@@ -68,7 +124,7 @@ func TestQueriesMatchModel(t *testing.T) {
 			w.refresh(t, w.now)
 			w.compare(t)
 			w.compareStored(t)
-			if err := w.rebuild(t.Context(), nil); err != nil {
+			if err := rebuild(t.Context(), w.pool, nil); err != nil {
 				t.Fatal(err)
 			}
 			w.compare(t)
@@ -123,9 +179,10 @@ func (w *world) receive(t *testing.T, events []presence.Event) {
 	}
 	imported := w.rng.IntN(3) == 0 && !slices.ContainsFunc(events, isStored)
 	for i := range events {
-		events[i].Seq = int16(len(w.arrived[events[i].Phone])) // its place in the order of arrival
-		w.arrived[events[i].Phone] = append(w.arrived[events[i].Phone], events[i])
+		events[i].Seq = w.seq
+		w.seq++
 	}
+	w.arrive(events)
 	if imported {
 		n, err := ingest.NewStore(w.pool).Merge(t.Context(), slices.Clone(events))
 		if n != int64(len(events)) || err != nil {
@@ -171,7 +228,7 @@ func (w *world) happen(t *testing.T) {
 		w.now = w.now.Add(time.Duration(w.rng.Int64N(int64(10*time.Minute))) / 1000 * 1000)
 	case 4:
 		if w.rng.IntN(4) == 0 {
-			w.timeouts.Presence = []time.Duration{10 * time.Second, 5 * time.Minute, 40 * time.Minute}[w.rng.IntN(3)]
+			w.timeouts.Presence = []time.Duration{10 * time.Second, 5 * time.Minute, 40 * time.Minute, 24 * time.Hour}[w.rng.IntN(4)]
 			w.timeouts.Typing = []time.Duration{3 * time.Second, 25 * time.Second, 20 * time.Minute}[w.rng.IntN(3)]
 			err = w.setTimeouts(ctx)
 		}
@@ -183,32 +240,24 @@ func (w *world) happen(t *testing.T) {
 
 func (w *world) setTimeouts(ctx context.Context) error {
 	_, err := w.pool.Exec(ctx, "UPDATE settings SET typing_timeout = $1, presence_timeout = $2", w.timeouts.Typing, w.timeouts.Presence)
-	if err == nil {
-		err = w.rebuild(ctx, []int32{})
+	if err != nil {
+		return err
 	}
-	return err
-}
-
-// rebuild rebuilds the intervals of all instances, or with an empty list, of those whose timeouts changed: all there are.
-func (w *world) rebuild(ctx context.Context, instances []int32) error {
-	return pgx.BeginFunc(ctx, w.pool, func(tx pgx.Tx) error {
-		if instances != nil {
-			rows, err := tx.Query(ctx, "SELECT id FROM instances")
-			if err != nil {
-				return err
-			}
-			if instances, err = pgx.CollectRows(rows, pgx.RowTo[int32]); err != nil {
-				return err
-			}
-		}
-		return intervals.Rebuild(ctx, tx, instances, nil)
-	})
+	rows, err := w.pool.Query(ctx, "SELECT id FROM instances")
+	if err != nil {
+		return err
+	}
+	changed, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		return err
+	}
+	return rebuild(ctx, w.pool, changed)
 }
 
 // refresh does what serve does at a moment.
 func (w *world) refresh(t *testing.T, moment time.Time) {
 	t.Helper()
-	if err := intervals.Refresh(t.Context(), w.pool, func() time.Time { return moment.Add(intervals.Lag) }, 0); err != nil {
+	if err := refresh(t.Context(), w.pool, moment); err != nil {
 		t.Fatal(err)
 	}
 }

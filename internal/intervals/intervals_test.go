@@ -19,13 +19,7 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-func TestMain(m *testing.M) {
-	if database := os.Getenv(rebuildVariable); database != "" {
-		fmt.Fprintln(os.Stderr, rebuildForever(database))
-		os.Exit(1)
-	}
-	os.Exit(pgtest.Main(m))
-}
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 var noon = time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 
