@@ -164,6 +164,7 @@ DECLARE
     late_ids integer [];
     late_ats timestamptz [];
     settled_until timestamptz;
+    locked integer;
 BEGIN
     SELECT array_agg(contact_id), array_agg(at) INTO late_ids, late_ats
     FROM (
@@ -174,24 +175,28 @@ BEGIN
         ORDER BY contact_id
     ) AS l;
 
-    INSERT INTO contact_states (contact_id, instance_id, checkpoint, first_event_at)
-    SELECT
-        c.id,
-        c.instance_id,
-        least(l.at - interval '1 microsecond', (SELECT watermark FROM interval_progress)),
-        (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)
-    FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
-    INNER JOIN contacts AS c ON c.id = l.contact_id
-    WHERE NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
-    ORDER BY c.id
-    ON CONFLICT DO NOTHING;
-
     -- Locked first, so that what follows sees what a refresh stored meanwhile. Also those that are back far enough: a refresh
-    -- that has read their events already must not take them forward over these.
-    PERFORM FROM contact_states AS s
-    WHERE s.contact_id = ANY(late_ids)
-    ORDER BY s.contact_id
-    FOR UPDATE;
+    -- that has read their events already must not take them forward over these. Retention may delete a row while this waits
+    -- for it.
+    LOOP
+        INSERT INTO contact_states (contact_id, instance_id, checkpoint, first_event_at)
+        SELECT
+            c.id,
+            c.instance_id,
+            (SELECT watermark FROM interval_progress),
+            (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)
+        FROM contacts AS c
+        WHERE c.id = ANY(late_ids) AND NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
+        ORDER BY c.id
+        ON CONFLICT DO NOTHING;
+
+        PERFORM FROM contact_states AS s
+        WHERE s.contact_id = ANY(late_ids)
+        ORDER BY s.contact_id
+        FOR UPDATE;
+        GET DIAGNOSTICS locked = ROW_COUNT;
+        EXIT WHEN locked >= (SELECT count(*) FROM contacts AS c WHERE c.id = ANY(late_ids));
+    END LOOP;
 
     -- What is after the watermark is not settled anyway, but the next refresh may have read the events already.
     settled_until := (SELECT watermark FROM interval_progress);
@@ -206,7 +211,7 @@ BEGIN
             first_event_at = least(s.first_event_at, l.at),
             last_event_at = p.received_at,
             status = CASE WHEN p.received_at IS NOT NULL THEN 2 END,
-            since = CASE WHEN p.received_at IS NOT NULL THEN coalesce(
+            since = CASE WHEN p.received_at IS NOT NULL THEN greatest(
                 (
                     SELECT i.ended_at
                     FROM intervals AS i

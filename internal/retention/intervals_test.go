@@ -252,3 +252,74 @@ func TestOldIntervalsAreDeleted(t *testing.T) {
 		t.Errorf("gone is\n%s, planned was\n%s", text(gone), text(planned))
 	}
 }
+
+// presenceOf returns what a contact of instance a did in a range.
+func presenceOf(t *testing.T, pool *pgxpool.Pool, phone string, from, to time.Time) presence.Durations {
+	t.Helper()
+	d, err := history.NewReader(pool, func() time.Time { return now }).Durations(t.Context(), "a", phone,
+		history.Calendar{Range: history.Range{From: from, To: to}, Bucket: history.NoBucket, Zone: time.UTC})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d.Total.InChat
+}
+
+// TestLateEventDuringCut: the state of a contact is deleted while a writer of a late event waits for it.
+func TestLateEventDuringCut(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	available := func(at time.Time) []presence.Event {
+		return []presence.Event{{InstanceID: "a", Phone: "p", Status: presence.Available, ReceivedAt: at}}
+	}
+	merge(t, pool, available(shortFrom.AddDate(0, 0, -2)))
+	refresh(t, pool)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "SELECT cut_intervals(id, $1, $2) FROM instances", shortFrom, now); err != nil {
+		t.Fatal(err)
+	}
+	late := shortFrom.Add(time.Hour)
+	done := make(chan error, 1)
+	go func() { done <- ingest.NewStore(pool).Write(t.Context(), available(late)) }()
+	pgtest.AwaitBlocked(t, pool, done)
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"at once", "after a refresh"} {
+		if d := presenceOf(t, pool, "p", late, now); d.Count != 1 || d.Seconds != 300 {
+			t.Errorf("%s: %d visits of %g s", when, d.Count, d.Seconds)
+		}
+		refresh(t, pool)
+	}
+}
+
+// TestPartOfAVisitIsImportedAgain: a visit whose events are gone ends where the events begin that came again.
+func TestPartOfAVisitIsImportedAgain(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	start := shortFrom.AddDate(0, 0, -2)
+	var events []presence.Event
+	for minute := range 60 {
+		events = append(events, presence.Event{
+			InstanceID: "a", Phone: "p", Status: presence.Available, ReceivedAt: start.Add(time.Duration(minute) * time.Minute),
+		})
+	}
+	merge(t, pool, events)
+	refresh(t, pool)
+	set(t, pool, "", "retention", "30d")
+	run(t, pool)
+	set(t, pool, "", "retention", "forever")
+	merge(t, pool, events[30:31])
+	for _, when := range []string{"at once", "after a refresh"} {
+		if d := presenceOf(t, pool, "p", start, now); d.Count != 2 || d.Seconds != 35*60 {
+			t.Errorf("%s: %d visits of %g s", when, d.Count, d.Seconds)
+		}
+		refresh(t, pool)
+	}
+}
