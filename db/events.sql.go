@@ -132,6 +132,17 @@ func (q *Queries) CountStoredEvents(ctx context.Context, arg CountStoredEventsPa
 	return count, err
 }
 
+const databaseIdentity = `-- name: DatabaseIdentity :one
+SELECT database_identity()::bigint AS database
+`
+
+func (q *Queries) DatabaseIdentity(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, databaseIdentity)
+	var database int64
+	err := row.Scan(&database)
+	return database, err
+}
+
 const eventPage = `-- name: EventPage :many
 SELECT
     p.received_at,

@@ -68,6 +68,9 @@ WHERE e.status = k.status AND e.last_seen IS NOT DISTINCT FROM k.last_seen AND e
 -- One row if the database is the one that contact ids are from, else none.
 SELECT WHERE database_identity() = sqlc.arg(database)::bigint;
 
+-- name: DatabaseIdentity :one
+SELECT database_identity()::bigint AS database;
+
 -- name: AcceptsWrites :one
 SELECT (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::boolean AS accepts;
 

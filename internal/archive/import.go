@@ -70,7 +70,14 @@ func Import(
 	chunks := make(chan ingest.Ordered)
 	stored := make(chan error, 1)
 	go func() {
+		list := erasure.NewList(pool)
 		store := ingest.NewStore(pool)
+		store.Keep = func(ctx context.Context, events []presence.Event) ([]presence.Event, error) {
+			kept, err := list.Keep(ctx, events)
+			count.Erased += int64(len(events) - len(kept))
+			return kept, err
+		}
+		var read int64
 		var err error
 		for chunk := range chunks {
 			var added int64
@@ -78,26 +85,19 @@ func Import(
 				cancel(err)
 				break
 			}
+			read += int64(len(chunk.Events))
 			count.Added += added
-			count.Duplicates += int64(len(chunk.Events)) - added
+			count.Duplicates = read - count.Added - count.Erased
 		}
 		stored <- err
 	}()
 
 	d := decoder{r: bufio.NewReaderSize(r, maxLine), invalid: invalid, count: &count}
-	erased := erasure.NewList(pool)
 	var readErr error
 	for readErr == nil {
 		var chunk []presence.Event
 		chunk, readErr = d.chunk()
 		if len(chunk) > 0 {
-			read := len(chunk)
-			var err error
-			if chunk, err = erased.Keep(ctx, chunk); err != nil {
-				readErr = err
-				break
-			}
-			count.Erased += int64(read - len(chunk))
 			ordered, err := ingest.AssignSequence(chunk)
 			if err != nil {
 				readErr = err

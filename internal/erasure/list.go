@@ -123,5 +123,9 @@ func (l *List) Keep(ctx context.Context, events []presence.Event) ([]presence.Ev
 	if err := l.Refresh(ctx); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(events, func(e presence.Event) bool { return l.Erased(&e) }), nil
+	erased := func(e presence.Event) bool { return l.Erased(&e) }
+	if !slices.ContainsFunc(events, erased) {
+		return events, nil
+	}
+	return slices.DeleteFunc(slices.Clone(events), erased), nil
 }

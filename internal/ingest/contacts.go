@@ -47,14 +47,18 @@ type lookup struct {
 	added    map[contact]bool // new contacts
 }
 
-// find looks up contacts in the cache and then in the database, in one round trip. It adds contacts that are in neither.
-func (c *contactIDs) find(ctx context.Context, of iter.Seq[contact], l *lookup) error {
+// find looks up contacts in the cache and then in the database, in one round trip. It adds contacts that are in neither. If only
+// is not 0, the ids must be from that database.
+func (c *contactIDs) find(ctx context.Context, of iter.Seq[contact], only int64, l *lookup) error {
 	for range lookupTries {
 		missing := c.cached(of, l)
+		if only != 0 && l.database != only {
+			return errOtherDatabase
+		}
 		if len(missing) == 0 {
 			return nil
 		}
-		found, err := c.resolve(ctx, missing, noLimits)
+		found, err := c.resolve(ctx, missing, only, noLimits)
 		if err != nil {
 			return err
 		}
@@ -112,8 +116,8 @@ type resolved struct {
 	overLimit      map[contact]string // contacts that were not added, and the limit reached
 }
 
-// resolve reads the ids of contacts from the database and adds new ones, within limits.
-func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, max limits) (resolved, error) {
+// resolve reads the ids of contacts from the database and adds new ones, within limits. If only is not 0, it must be that database.
+func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, only int64, max limits) (resolved, error) {
 	r := resolved{added: map[contact]bool{}}
 	max.instances = min(max.instances, max.contacts) // each new instance needs a contact
 	for range lookupTries {
@@ -121,6 +125,9 @@ func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, max
 		instances, database, err := c.resolveInstances(ctx, contacts, max, &r)
 		if err != nil {
 			return r, err
+		}
+		if only != 0 && database != only {
+			return r, errOtherDatabase
 		}
 		r.database = database
 		same, err := c.resolveContacts(ctx, contacts, instances, max, &r)
@@ -250,6 +257,13 @@ func (c *contactIDs) from(database int64) {
 		clear(c.instances)
 		c.database = database
 	}
+}
+
+// expect drops ids that are not from this database.
+func (c *contactIDs) expect(database int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.from(database)
 }
 
 // add caches an id and evicts another one if the cache is full. The caller holds mu.

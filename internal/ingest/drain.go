@@ -35,7 +35,6 @@ type Drain struct {
 	spools      []*spool.Spool
 	unavailable *atomic.Bool
 	prepare     func(context.Context) error
-	keep        func(context.Context, []presence.Event) ([]presence.Event, error)
 	meter       *metrics.Metrics
 	log         *slog.Logger
 
@@ -49,8 +48,9 @@ var errWrite = errors.New("writing to the database")
 func newDrain(w *Writer, c Config) *Drain {
 	d := &Drain{
 		pool: c.Pool, store: newStore(c.Pool, w.contacts), rejected: w.rejected, spools: []*spool.Spool{c.Spool},
-		unavailable: &w.unavailable, prepare: c.Prepare, keep: c.Keep, meter: c.Metrics, log: c.Log, timeout: minTimeout,
+		unavailable: &w.unavailable, prepare: c.Prepare, meter: c.Metrics, log: c.Log, timeout: minTimeout,
 	}
+	d.store.Keep = c.Keep
 	if c.Rejected.Spool != nil {
 		d.spools = append(d.spools, c.Rejected.Spool)
 	}
@@ -126,14 +126,6 @@ func (d *Drain) drain(ctx context.Context, from *spool.Spool, message string) er
 				events = append(events, r.event())
 			default:
 				rejected = append(rejected, *r.Rejected)
-			}
-		}
-		if d.keep != nil {
-			if err := d.within(ctx, func(ctx context.Context) (err error) {
-				events, err = d.keep(ctx, events)
-				return err
-			}); err != nil {
-				return err
 			}
 		}
 		for start := 0; start < len(events); start += drainEvents {

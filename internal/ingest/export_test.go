@@ -1,10 +1,13 @@
 package ingest
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/db"
 )
 
 // setCutoff makes events up to at late.
@@ -36,3 +39,8 @@ func (s *Store) ExpectLate(d time.Duration) { s.lateFor = d }
 
 // LimitCache limits how many contact ids are cached.
 func (s *Store) LimitCache(max int) { s.contacts.max = max }
+
+// InTx calls do in a transaction like that of Merge, if the contact ids of the last batch are from the same database.
+func (s *Store) InTx(ctx context.Context, do func() error) (same bool, err error) {
+	return s.inTx(ctx, func(*db.Queries) error { return do() })()
+}

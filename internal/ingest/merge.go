@@ -80,12 +80,16 @@ func (s *Store) Merge(ctx context.Context, events []presence.Event) (added int64
 
 // MergeOrdered is Merge for events that have their sequence. The caller can order the next events concurrently.
 func (s *Store) MergeOrdered(ctx context.Context, batch Ordered) (added int64, err error) {
-	if len(batch.Events) == 0 { // as if all were of contacts that were erased
-		return 0, nil
-	}
-	err = s.withPartitions(ctx, batch.Events, func() error {
-		added, err = s.merge(ctx, batch)
-		return err
+	err = s.keeping(ctx, batch.Events, func(events []presence.Event) error {
+		if len(events) < len(batch.Events) {
+			if batch, err = AssignSequence(events); err != nil {
+				return err
+			}
+		}
+		return s.withPartitions(ctx, events, func() error {
+			added, err = s.merge(ctx, batch)
+			return err
+		})
 	})
 	return added, err
 }

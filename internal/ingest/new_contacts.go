@@ -48,7 +48,7 @@ func (n *newContacts) resolve(events []presence.Event) map[contact]*LimitError {
 	now := time.Now()
 	var result resolved
 	err := n.w.try(func(ctx context.Context) (err error) {
-		result, err = n.w.contacts.resolve(ctx, missing, limits{n.instances.left(now), n.contacts.left(now)})
+		result, err = n.w.contacts.resolve(ctx, missing, 0, limits{n.instances.left(now), n.contacts.left(now)})
 		n.instances.use(now, result.addedInstances)
 		n.contacts.use(now, len(result.added))
 		return err

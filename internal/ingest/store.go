@@ -4,6 +4,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -24,10 +25,16 @@ const lateInterval = time.Second
 
 const partitionTries = 3
 
+// Keep returns those of the events that may be stored, which are not of erased contacts. It does not change its argument.
+type Keep func(context.Context, []presence.Event) ([]presence.Event, error)
+
 // Store writes events. Only one goroutine may use it, since it reuses its arrays.
 type Store struct {
+	Keep Keep // nil: all events are stored
+
 	pool      *pgxpool.Pool
 	contacts  *contactIDs
+	keptIn    int64  // identity of the database when Keep was called
 	found     lookup // of the current batch
 	rows      db.InsertEventsParams
 	lateFor   time.Duration
@@ -54,9 +61,33 @@ const (
 // Write stores events with their ReceivedAt and Seq, in one transaction. If it is unknown whether they were committed, call it
 // again with the same events: duplicates are skipped.
 func (s *Store) Write(ctx context.Context, events []presence.Event) error {
-	if len(events) == 0 {
-		return nil
+	return s.keeping(ctx, events, func(events []presence.Event) error { return s.write(ctx, events) })
+}
+
+// keeping calls write with the events that may be stored, and again if a contact was erased meanwhile: that changes the identity
+// of the database.
+func (s *Store) keeping(ctx context.Context, events []presence.Event, write func([]presence.Event) error) (err error) {
+	for range lookupTries {
+		if s.Keep != nil {
+			if s.keptIn, err = db.New(s.pool).DatabaseIdentity(ctx); err != nil {
+				return err
+			}
+			if events, err = s.Keep(ctx, events); err != nil {
+				return err
+			}
+			s.contacts.expect(s.keptIn)
+		}
+		if len(events) == 0 {
+			return nil
+		}
+		if err = write(events); s.Keep == nil || !errors.Is(err, errOtherDatabase) {
+			return err
+		}
 	}
+	return err
+}
+
+func (s *Store) write(ctx context.Context, events []presence.Event) error {
 	return s.withPartitions(ctx, events, func() error {
 		outcome := late
 		if time.Now().After(s.lateUntil) {
@@ -139,7 +170,7 @@ func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (sto
 // failover, it looks them up again.
 func (s *Store) withContacts(ctx context.Context, of iter.Seq[contact], do func() (same bool, err error)) error {
 	for range lookupTries {
-		if err := s.contacts.find(ctx, of, &s.found); err != nil {
+		if err := s.contacts.find(ctx, of, s.keptIn, &s.found); err != nil {
 			return err
 		}
 		if same, err := do(); same || err != nil {
@@ -155,13 +186,25 @@ func (s *Store) inTx(ctx context.Context, do func(*db.Queries) error) func() (sa
 	return func() (same bool, err error) {
 		err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 			q := db.New(tx)
-			n, err := q.CheckDatabase(ctx, s.found.database)
-			if same = n > 0; err != nil || !same {
+			check := func() error {
+				n, err := q.CheckDatabase(ctx, s.found.database)
+				if err == nil && n == 0 {
+					err = errOtherDatabase
+				}
 				return err
 			}
-			return do(q)
+			if err := check(); err != nil {
+				return err
+			}
+			if err := do(q); err != nil {
+				return err
+			}
+			return check() // an erasure waits only for transactions that have written
 		})
-		return same, err
+		if errors.Is(err, errOtherDatabase) {
+			return false, nil
+		}
+		return true, err
 	}
 }
 

@@ -45,8 +45,7 @@ type Config struct {
 	Limits   Limits
 	// Durable is called after each durable batch; may be nil. It must return at once and not keep the slice.
 	Durable func([]presence.Event)
-	// Keep returns the events from the spool that may still be stored; nil: all.
-	Keep func(context.Context, []presence.Event) ([]presence.Event, error)
+	Keep    Keep // of events from the spool; nil: all
 }
 
 // Writer makes the events of concurrent requests durable, in batches. If the database does not commit in time, events go to the

@@ -97,11 +97,9 @@ func Retry(ctx context.Context, pool *pgxpool.Pool, id uuid.UUID) error {
 	}
 	if !ignored {
 		e.ReceivedAt = r.ReceivedAt
-		events, err := erasure.NewList(pool).Keep(ctx, []presence.Event{e})
-		if err != nil {
-			return err
-		}
-		if _, err := ingest.NewStore(pool).Merge(ctx, events); err != nil {
+		store := ingest.NewStore(pool)
+		store.Keep = erasure.NewList(pool).Keep
+		if _, err := store.Merge(ctx, []presence.Event{e}); err != nil {
 			return fmt.Errorf("storing the event: %w", err)
 		}
 	}
