@@ -338,9 +338,23 @@ func (q *Queries) SetHooksQueued(ctx context.Context, arg SetHooksQueuedParams) 
 }
 
 const trimDeliveries = `-- name: TrimDeliveries :exec
-WITH gone AS (
+WITH oldest AS MATERIALIZED (
+    SELECT
+        h.id,
+        h.disabled_at,
+        (
+            SELECT n.created_at
+            FROM hook_deliveries AS n
+            WHERE n.hook_id = h.id AND n.delivered_at IS NULL
+            ORDER BY n.created_at DESC
+            OFFSET $1::integer LIMIT 1
+        ) AS before
+    FROM hooks AS h
+),
+
+gone AS (
     DELETE FROM hook_deliveries AS d
-    USING hooks AS h
+    USING oldest AS h
     WHERE
         h.id = d.hook_id
         AND (
@@ -348,13 +362,7 @@ WITH gone AS (
             OR d.delivered_at IS NULL AND (
                 d.created_at < now() - interval '1 day'
                 OR h.disabled_at IS NOT NULL
-                OR d.created_at < (
-                    SELECT n.created_at
-                    FROM hook_deliveries AS n
-                    WHERE n.hook_id = h.id AND n.delivered_at IS NULL
-                    ORDER BY n.created_at DESC
-                    OFFSET $1::integer LIMIT 1
-                )
+                OR d.created_at < h.before
             )
         )
     RETURNING d.hook_id, d.delivered_at
