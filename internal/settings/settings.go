@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -117,6 +118,12 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 		q := db.New(tx)
 		if err := q.LockSettings(ctx); err != nil {
 			return err
+		}
+		// An erasure has this lock before it deletes an instance.
+		if strings.HasSuffix(name, "_timeout") {
+			if _, err := q.RefreshLock(ctx); err != nil {
+				return err
+			}
 		}
 		if name == "time_zone" && value != "" {
 			known, err := q.ZoneKnown(ctx, value)

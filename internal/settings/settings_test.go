@@ -182,3 +182,30 @@ func TestSettingsChangeOneAfterAnother(t *testing.T) {
 		t.Error("intervals of i would be kept shorter than its events")
 	}
 }
+
+// An erasure of the instance has locked the intervals, and deletes the instance later.
+func TestSetTimeoutDuringErasure(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	set(t, pool, "i", "typing_timeout", "10s")
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	if _, err := tx.Exec(t.Context(), "SELECT FROM interval_progress FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- settings.Set(t.Context(), pool, "i", "typing_timeout", "30s") }()
+	pgtest.AwaitBlocked(t, pool, done)
+	if _, err := tx.Exec(t.Context(), "DELETE FROM instances"); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
