@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/presencelog/presencelog/db"
@@ -58,8 +59,11 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 	if err != nil {
 		return out, err
 	}
+	known := now // if no events are left
 	contact, err := r.Contact(ctx, instanceID, phone)
-	if err != nil {
+	if _, missing := errors.AsType[*NotFoundError](err); err == nil {
+		known = contact.FirstEventAt
+	} else if !missing {
 		return out, err
 	}
 	rows, err := r.q.Lanes(ctx, db.LanesParams{
@@ -76,7 +80,6 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 		}
 	}
 	// Retention may have left intervals that are older than the first event.
-	known := contact.FirstEventAt
 	if len(lanes) > 0 {
 		known = presence.Earlier(known, lanes[0].Start)
 	}

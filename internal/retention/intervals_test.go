@@ -299,8 +299,8 @@ func TestLateEventDuringCut(t *testing.T) {
 	}
 }
 
-// TestPartOfAVisitIsImportedAgain: a visit whose events are gone ends where the events begin that came again.
-func TestPartOfAVisitIsImportedAgain(t *testing.T) {
+// TestVisitWithoutEvents: it is still shown, and ends where events begin that are imported again.
+func TestVisitWithoutEvents(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	start := shortFrom.AddDate(0, 0, -2)
@@ -314,6 +314,10 @@ func TestPartOfAVisitIsImportedAgain(t *testing.T) {
 	refresh(t, pool)
 	set(t, pool, "", "retention", "30d")
 	run(t, pool)
+	lanes, err := history.NewReader(pool, func() time.Time { return now }).Lanes(t.Context(), "a", "p", history.Range{From: start, To: now}, 10)
+	if err != nil || len(lanes.Spans) != 1 || !lanes.Spans[0].Start.Equal(start) || len(lanes.Unknown) > 0 {
+		t.Errorf("lanes are %+v (%v)", lanes, err)
+	}
 	set(t, pool, "", "retention", "forever")
 	merge(t, pool, events[30:31])
 	for _, when := range []string{"at once", "after a refresh"} {
