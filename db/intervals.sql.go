@@ -109,9 +109,11 @@ const months = `-- name: Months :one
 SELECT
     least(first_month('events'), first_month('intervals'))::timestamptz AS starts_at,
     (
-        SELECT (max(to_date(right(relid::regclass::text, 7), 'YYYY_MM')) + interval '1 month') AT TIME ZONE 'UTC'
-        FROM pg_partition_tree('events')
-        WHERE isleaf
+        SELECT (max(to_date(right(p.relid::regclass::text, 7), 'YYYY_MM')) + interval '2 months') AT TIME ZONE 'UTC'
+        FROM (
+            SELECT relid, isleaf FROM pg_partition_tree('events') UNION ALL SELECT relid, isleaf FROM pg_partition_tree('intervals')
+        ) AS p
+        WHERE p.isleaf
     )::timestamptz AS ends_at
 `
 
@@ -120,7 +122,7 @@ type MonthsRow struct {
 	EndsAt   pgtype.Timestamptz
 }
 
-// The range of time that events and intervals can lie in; NULL: there are none.
+// The range of time that events and intervals can lie in; NULL: there are none. Timeouts end within two days of an event.
 func (q *Queries) Months(ctx context.Context) (MonthsRow, error) {
 	row := q.db.QueryRow(ctx, months)
 	var i MonthsRow

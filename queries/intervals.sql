@@ -130,13 +130,15 @@ ORDER BY t.value DESC, c.phone
 LIMIT @max_rows;
 
 -- name: Months :one
--- The range of time that events and intervals can lie in; NULL: there are none.
+-- The range of time that events and intervals can lie in; NULL: there are none. Timeouts end within two days of an event.
 SELECT
     least(first_month('events'), first_month('intervals'))::timestamptz AS starts_at,
     (
-        SELECT (max(to_date(right(relid::regclass::text, 7), 'YYYY_MM')) + interval '1 month') AT TIME ZONE 'UTC'
-        FROM pg_partition_tree('events')
-        WHERE isleaf
+        SELECT (max(to_date(right(p.relid::regclass::text, 7), 'YYYY_MM')) + interval '2 months') AT TIME ZONE 'UTC'
+        FROM (
+            SELECT relid, isleaf FROM pg_partition_tree('events') UNION ALL SELECT relid, isleaf FROM pg_partition_tree('intervals')
+        ) AS p
+        WHERE p.isleaf
     )::timestamptz AS ends_at;
 
 -- name: PlanForRange :exec

@@ -320,3 +320,23 @@ func TestClockBehindTheWatermark(t *testing.T) {
 		t.Errorf("top is %+v (%v)", top.Contacts, err)
 	}
 }
+
+// A visit that starts in the last month of the events, and ends in the next one, which has no partition yet.
+func TestHeatmapAfterTheLastMonth(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	store(t, pool, []presence.Event{{InstanceID: "i", Phone: "p", Status: presence.Available, ReceivedAt: at("2030-01-31T23:58:00Z")}})
+	now := at("2030-02-02T00:00:00Z")
+	heatmap, err := history.NewReader(pool, func() time.Time { return now }).Heatmap(t.Context(), "i", "", presence.MeasureInChat,
+		history.Range{From: at("2030-01-31T00:00:00Z"), To: now}, time.UTC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seconds float64
+	for _, cell := range heatmap.Cells {
+		seconds += cell.Seconds
+	}
+	if seconds != 300 {
+		t.Errorf("it shows %g s of a visit of 300 s", seconds)
+	}
+}
