@@ -20,7 +20,10 @@ import (
 	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/pgtest"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/retention"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 const erasedPhone = "5544911223344"
@@ -253,6 +256,20 @@ func TestSubjectReportHasEverything(t *testing.T) {
 	r, err := erasure.ReportOn(t.Context(), s.pool, "i", "5544", presence.Now())
 	if err != nil || len(r.Events) != 1 || len(r.Spans) != 3 || len(r.Rejected) != 1 || r.Retention != "forever" || r.Origin == "" {
 		t.Errorf("%+v, %v", r, err)
+	}
+	if err := settings.Set(t.Context(), s.pool, "", "retention", "1d"); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "retention runs, after that of the service", func() bool {
+		_, err := retention.Run(t.Context(), s.pool, presence.Now())
+		if err != nil && !errors.Is(err, postgres.ErrBusy) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	r, err = erasure.ReportOn(t.Context(), s.pool, "i", "5544", presence.Now())
+	if err != nil || len(r.Events) > 0 || len(r.Intervals) != 2 || r.Retention != "1d" || r.IntervalRetention != "forever" {
+		t.Errorf("without events: %+v, %v", r, err)
 	}
 	var missing *history.NotFoundError
 	_, err = erasure.ReportOn(t.Context(), s.pool, "i", "nobody", presence.Now())

@@ -15,15 +15,17 @@ import (
 
 // Report is everything that is stored about one contact, for the person (GDPR art. 15, LGPD art. 18 and 19).
 type Report struct {
-	InstanceID string          `json:"instanceId"`
-	Phone      string          `json:"phone"`
-	ReportedAt time.Time       `json:"reportedAt"`
-	Origin     string          `json:"origin"`
-	Purpose    string          `json:"purpose"`
-	Retention  string          `json:"retention"`
-	Events     []reportedEvent `json:"events"`
-	Spans      []presence.Span `json:"spans"`    // computed from the events
-	Rejected   []reportedBody  `json:"rejected"` // payloads that name the contact and were not accepted
+	InstanceID        string             `json:"instanceId"`
+	Phone             string             `json:"phone"`
+	ReportedAt        time.Time          `json:"reportedAt"`
+	Origin            string             `json:"origin"`
+	Purpose           string             `json:"purpose"`
+	Retention         string             `json:"retention"` // of events
+	IntervalRetention string             `json:"intervalRetention"`
+	Events            []reportedEvent    `json:"events"`
+	Spans             []presence.Span    `json:"spans"`     // computed from the events
+	Intervals         []history.LaneSpan `json:"intervals"` // visits, typing and recording, also those whose events are gone
+	Rejected          []reportedBody     `json:"rejected"`  // payloads that name the contact and were not accepted
 }
 
 type reportedEvent struct {
@@ -50,6 +52,7 @@ func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string,
 		return r, err
 	}
 	r.Retention = settings.ShowKept(s.InForce(instanceID, "retention"))
+	r.IntervalRetention = settings.ShowKept(s.InForce(instanceID, "interval_retention"))
 	reader := history.NewReader(pool, func() time.Time { return now })
 	whole := history.Range{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for e, err := range reader.ContactEvents(ctx, instanceID, phone, whole) {
@@ -62,6 +65,9 @@ func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string,
 		if r.Spans, err = reader.Timeline(ctx, instanceID, phone, whole, time.Time{}, 2*len(r.Events)+3); err != nil {
 			return r, err
 		}
+	}
+	if r.Intervals, err = reader.Intervals(ctx, instanceID, phone, whole); err != nil {
+		return r, err
 	}
 	for row, err := range rejectedAbout(ctx, db.New(pool), phone) {
 		if err != nil {

@@ -66,18 +66,9 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 	} else if !missing {
 		return out, err
 	}
-	rows, err := r.q.Lanes(ctx, db.LanesParams{
-		ContactID: id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), Now: postgres.Time(now),
-	})
+	lanes, err := r.laneSpans(ctx, id, in, now)
 	if err != nil {
 		return out, err
-	}
-	lanes := make([]LaneSpan, len(rows))
-	for i, row := range rows {
-		lanes[i] = LaneSpan{
-			Measure: presence.Measure(row.Measure), Start: row.StartedAt.Time.UTC(), End: postgres.TimeOrNil(row.EndedAt),
-			ConfirmedUntil: row.ConfirmedUntil.Time.UTC(), Events: row.Events, EndedBy: presence.EndedBy(row.EndedBy),
-		}
 	}
 	// Retention may have left intervals that are older than the first event.
 	if len(lanes) > 0 {
@@ -92,6 +83,30 @@ func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, 
 	}
 	out.Columns = columnsOf(lanes, in, columns, now)
 	return out, nil
+}
+
+func (r *Reader) laneSpans(ctx context.Context, id int32, in Range, now time.Time) ([]LaneSpan, error) {
+	rows, err := r.q.Lanes(ctx, db.LanesParams{
+		ContactID: id, RangeStart: postgres.Time(in.From), RangeEnd: postgres.Time(in.To), Now: postgres.Time(now),
+	})
+	spans := make([]LaneSpan, len(rows))
+	for i, row := range rows {
+		spans[i] = LaneSpan{
+			Measure: presence.Measure(row.Measure), Start: row.StartedAt.Time.UTC(), End: postgres.TimeOrNil(row.EndedAt),
+			ConfirmedUntil: row.ConfirmedUntil.Time.UTC(), Events: row.Events, EndedBy: presence.EndedBy(row.EndedBy),
+		}
+	}
+	return spans, err
+}
+
+// Intervals returns a contact's visits and its typing and recording, in order of their start. Some may be older than its first
+// event, if intervals are kept longer. The error is a *NotFoundError if there is no such contact.
+func (r *Reader) Intervals(ctx context.Context, instanceID, phone string, in Range) ([]LaneSpan, error) {
+	id, err := r.contact(ctx, instanceID, phone)
+	if err != nil {
+		return nil, err
+	}
+	return r.laneSpans(ctx, id, in, r.now())
 }
 
 // columnsOf sums up spans by equal parts of the range.
