@@ -148,7 +148,9 @@ USING (
     SELECT i.contact_id, i.measure, i.started_at
     FROM intervals AS i
     CROSS JOIN (SELECT FROM interval_progress FOR UPDATE) AS locked
-    WHERE i.instance_id = $1 AND i.started_at < $2
+    WHERE
+        i.instance_id = $1 AND i.started_at < $2
+        AND i.started_at >= (SELECT min(s.hour) FROM interval_sums AS s WHERE s.instance_id = $1 AND s.starts > 0)
     LIMIT $3
 ) AS old
 WHERE
@@ -161,7 +163,8 @@ type DeleteIntervalsParams struct {
 	MaxRows    int32
 }
 
-// Some of an instance's intervals that started before.
+// Some of an instance's intervals that started before. No index begins with the instance; the first hour in which one started
+// keeps this from reading again what the last call deleted.
 func (q *Queries) DeleteIntervals(ctx context.Context, arg DeleteIntervalsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, deleteIntervals, arg.InstanceID, arg.Before, arg.MaxRows)
 	if err != nil {
@@ -251,12 +254,9 @@ func (q *Queries) InstanceContacts(ctx context.Context, instanceID int32) ([]int
 }
 
 const instancesWithOldIntervals = `-- name: InstancesWithOldIntervals :many
-SELECT DISTINCT i.instance_id
-FROM intervals AS i
-INNER JOIN (
-    SELECT unnest($1::integer []) AS instance_id, unnest($2::timestamptz []) AS horizon
-) AS h ON h.instance_id = i.instance_id
-WHERE i.started_at < h.horizon AND i.started_at < (SELECT max(m) FROM unnest($2) AS m)
+SELECT h.instance_id::integer
+FROM (SELECT unnest($1::integer []) AS instance_id, unnest($2::timestamptz []) AS horizon) AS h
+WHERE EXISTS (SELECT FROM interval_sums AS s WHERE s.instance_id = h.instance_id AND s.hour < h.horizon AND s.starts > 0)
 `
 
 type InstancesWithOldIntervalsParams struct {
@@ -273,11 +273,11 @@ func (q *Queries) InstancesWithOldIntervals(ctx context.Context, arg InstancesWi
 	defer rows.Close()
 	var items []int32
 	for rows.Next() {
-		var instance_id int32
-		if err := rows.Scan(&instance_id); err != nil {
+		var h_instance_id int32
+		if err := rows.Scan(&h_instance_id); err != nil {
 			return nil, err
 		}
-		items = append(items, instance_id)
+		items = append(items, h_instance_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

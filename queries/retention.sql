@@ -54,12 +54,9 @@ GROUP BY c.instance_id;
 
 -- name: InstancesWithOldIntervals :many
 -- Those of the instances that have intervals before their horizon.
-SELECT DISTINCT i.instance_id
-FROM intervals AS i
-INNER JOIN (
-    SELECT unnest(@instance_ids::integer []) AS instance_id, unnest(@horizons::timestamptz []) AS horizon
-) AS h ON h.instance_id = i.instance_id
-WHERE i.started_at < h.horizon AND i.started_at < (SELECT max(m) FROM unnest(@horizons) AS m);
+SELECT h.instance_id::integer
+FROM (SELECT unnest(@instance_ids::integer []) AS instance_id, unnest(@horizons::timestamptz []) AS horizon) AS h
+WHERE EXISTS (SELECT FROM interval_sums AS s WHERE s.instance_id = h.instance_id AND s.hour < h.horizon AND s.starts > 0);
 
 -- name: InstanceContacts :many
 SELECT id FROM contacts WHERE instance_id = @instance_id ORDER BY id;
@@ -91,13 +88,16 @@ SELECT count(*) AS events, min(received_at)::timestamptz AS oldest_at FROM gone;
 SELECT count(*) FROM intervals WHERE instance_id = @instance_id AND started_at < @before;
 
 -- name: DeleteIntervals :execrows
--- Some of an instance's intervals that started before.
+-- Some of an instance's intervals that started before. No index begins with the instance; the first hour in which one started
+-- keeps this from reading again what the last call deleted.
 DELETE FROM intervals
 USING (
     SELECT i.contact_id, i.measure, i.started_at
     FROM intervals AS i
     CROSS JOIN (SELECT FROM interval_progress FOR UPDATE) AS locked
-    WHERE i.instance_id = @instance_id AND i.started_at < @before
+    WHERE
+        i.instance_id = @instance_id AND i.started_at < @before
+        AND i.started_at >= (SELECT min(s.hour) FROM interval_sums AS s WHERE s.instance_id = @instance_id AND s.starts > 0)
     LIMIT @max_rows
 ) AS old
 WHERE
