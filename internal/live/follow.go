@@ -59,6 +59,7 @@ func (h *Hub) follow(ctx context.Context) {
 // follower says how far the database has been read.
 type follower struct {
 	epoch        string // of the hub's journal
+	database     int64  // identity of the database that the hub's contact ids are from
 	until        time.Time
 	before       time.Time // until of the previous poll
 	fullyUntil   time.Time // the same for events that were committed late
@@ -200,7 +201,15 @@ func (f *follower) lastEvents(ctx context.Context, h *Hub) ([]db.RecentEventsRow
 // add converts rows to events of contacts and passes them to a function, with the hub locked.
 func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, to func([]entry)) error {
 	names := map[int32]name{}
+	database, err := h.q.DatabaseIdentity(ctx)
+	if err != nil {
+		return err
+	}
 	h.mu.Lock()
+	if database != f.database { // a restored one may have other contacts with these ids
+		clear(h.byID)
+		f.database = database
+	}
 	var unknown []int32
 	for _, row := range rows {
 		if c := h.byID[row.ContactID]; c != nil {

@@ -100,6 +100,29 @@ func TestHubFollowsTimeoutsThatChange(t *testing.T) {
 	}
 }
 
+// Another process writes to a database that was restored, where an id may be another contact's.
+func TestHubFollowsARestoredDatabase(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	c := subscribe(t, newHub(t, pool, presence.Now), Filter{}, "")
+	for _, phone := range []string{"p", "q"} {
+		if _, err := pool.Exec(t.Context(), "TRUNCATE contacts RESTART IDENTITY CASCADE"); err != nil {
+			t.Fatal(err)
+		}
+		events := happens(presence.Composing, presence.Now())
+		events[0].Phone = phone
+		if err := ingest.NewStore(pool).Write(t.Context(), events); err != nil {
+			t.Fatal(err)
+		}
+		if m := expect(t, c, presence.Composing); m.Phone != phone {
+			t.Errorf("%s types, want %s", m.Phone, phone)
+		}
+	}
+	if ids := pgtest.Strings(t, pool, "SELECT id::text FROM contacts"); len(ids) != 1 || ids[0] != "1" {
+		t.Errorf("the second contact has ids %v", ids)
+	}
+}
+
 // While the database is away, the feed continues with durable events of the process's own writer.
 func TestHubContinuesWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
