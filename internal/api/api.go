@@ -104,7 +104,7 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	config.DocsPath, config.SchemasPath, config.CreateHooks = "", "", nil
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 
-	a := humago.New(mux, config)
+	a := onlyJSON{humago.New(mux, config)}
 	a.UseMiddleware(s.hideInstances(a), checkQuery)
 	pages(s, a, "/v1/instances", "list-instances", "The instances that have events", s.instances)
 	pages(s, a, instance+"/contacts", "list-contacts", "An instance's contacts and what they do now", s.contacts)
@@ -130,6 +130,13 @@ func (s *server) operations(mux *http.ServeMux) huma.API {
 	describe(a.OpenAPI())
 	return a
 }
+
+// onlyJSON is an API that ignores Accept: lists read it themselves, and everything else is JSON. huma's own negotiation panics if
+// the header is malformed.
+type onlyJSON struct{ huma.API }
+
+// Negotiate implements huma.API.
+func (onlyJSON) Negotiate(string) (string, error) { return "application/json", nil }
 
 func operation(path, id, summary string) huma.Operation {
 	return huma.Operation{

@@ -244,6 +244,18 @@ func testFormatAndAccept(t *testing.T, s *service) {
 		refusedFor(t, s.do(t, request(t, http.MethodGet, s.url+path+"?format=xlsx", nil)), http.StatusUnprocessableEntity, "query.format")
 	}
 	refused(t, s.do(t, request(t, http.MethodGet, s.url+"/v1/instances/nobody/contacts?format=csv", nil)), http.StatusNotFound)
+	// One object and an error are JSON, even if Accept is malformed.
+	for _, accept := range []string{"text/html;,*/*", "*/*; ,text/csv", "a;b,", ";,", "json", ""} {
+		for path, status := range map[string]int{ofContact: 200, "/v1/status": 200, ofInstance + "/contacts/nobody": 404, ofContact + "/timeline?limit=0": 422} {
+			req := request(t, http.MethodGet, s.url+path, nil)
+			req.Header.Set("Accept", accept)
+			if a := s.do(t, req); status != http.StatusOK {
+				refused(t, a, status)
+			} else if a.StatusCode != status || a.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("%s, Accept %q: %s, %s", path, accept, a.Status, a.Header.Get("Content-Type"))
+			}
+		}
+	}
 	// HEAD asks whether there is something, not for all of it.
 	for _, format := range []string{"json", "csv", "ndjson"} {
 		a := s.do(t, request(t, http.MethodHead, s.url+ofInstance+"/contacts?format="+format, nil))
