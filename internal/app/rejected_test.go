@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,6 +50,38 @@ func TestRejectedPayloadIsKeptWhole(t *testing.T) {
 	}
 	if err := rejected.Drop(t.Context(), s.pool, kept.ID); !errors.Is(err, rejected.ErrNotFound) {
 		t.Errorf("dropped twice: %v", err)
+	}
+}
+
+// What is wrong with a member does not hide the type after it.
+func TestMembersOfRejectedPayloadsMayComeInAnyOrder(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	presences := []string{
+		`{"phone":"\ud800","type":"PresenceChatCallback","status":"COMPOSING","instanceId":"i"}`,
+		`{"phone":"p","phone":"p","type":"PresenceChatCallback","status":"COMPOSING","instanceId":"i"}`,
+		"{\"chatName\":\"\xff\",\"type\":\"PresenceChatCallback\",\"phone\":\"p\",\"status\":\"COMPOSING\",\"instanceId\":\"i\"}",
+		`{"x":{"a":1,"a":"\ud800"},"type":"PresenceChatCallback","phone":"p","status":"COMPOSING","instanceId":"i"}`,
+	}
+	for _, body := range presences {
+		refusedFor(t, s.post(t, body), http.StatusBadRequest, "body")
+	}
+	for _, body := range []string{
+		`{"instanceId":"i","chatName":"x\ud83d","type":"ReceivedCallback"}`, `{"instanceId":"i","x":1,"x":2,"type":"ReceivedCallback"}`,
+	} {
+		if a := s.post(t, body); a.StatusCode != http.StatusOK || string(a.body) != `{"ignored":"ReceivedCallback"}`+"\n" {
+			t.Errorf("%s: %s %s", body, a.Status, a.body)
+		}
+	}
+	list := rejectedPayloads(t, s)
+	if len(list) != len(presences) {
+		t.Errorf("rejected payloads: %+v", list)
+	}
+	for _, entry := range list {
+		kept, err := rejected.Get(t.Context(), s.pool, entry.ID)
+		if err != nil || !slices.Contains(presences, string(kept.Body)) {
+			t.Errorf("kept %q of %+v, %v", kept.Body, entry, err)
+		}
 	}
 }
 

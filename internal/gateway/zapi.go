@@ -114,9 +114,9 @@ func ContactZAPI(body []byte) (instanceID, phone string) {
 	return member(body, "instanceId"), member(body, "phone")
 }
 
-// member returns a member of a JSON object that is a string.
+// member returns a member of a JSON object that is a string. Duplicate names and invalid UTF-8 before it do not hide it.
 func member(body []byte, name string) string {
-	d := jsontext.NewDecoder(bytes.NewReader(body))
+	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if t, err := d.ReadToken(); err != nil || t.Kind() != '{' {
 		return ""
 	}
