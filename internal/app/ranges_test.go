@@ -23,6 +23,9 @@ func TestRangesOfDates(t *testing.T) {
 		"/i/contacts/p/durations?to=2026-10-08T00:00:00Z&last=90m&tz=UTC":        {"UTC", "2026-10-07T22:30:00Z", "2026-10-08T00:00:00Z"},
 		"/i/contacts/p/durations?from=2026-10-01T00:00:00+02:00&to=2026-10-02":   {"America/Sao_Paulo", "2026-09-30T22:00:00Z", "2026-10-02T03:00:00Z"},
 		"/i/contacts/p/durations?from=2026-10-01T00:00:00%2B02:00&to=2026-10-02": {"America/Sao_Paulo", "2026-09-30T22:00:00Z", "2026-10-02T03:00:00Z"},
+		// Santiago skips midnight, and Havana has it twice.
+		"/i/durations?from=2026-09-06&to=2026-09-07&tz=America/Santiago": {"America/Santiago", "2026-09-06T04:00:00Z", "2026-09-07T03:00:00Z"},
+		"/i/durations?from=2026-10-31&to=2026-11-01&tz=America/Havana":   {"America/Havana", "2026-10-31T04:00:00Z", "2026-11-01T04:00:00Z"},
 	} {
 		var d durations
 		s.get(t, "/v1/instances"+query, &d)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -361,6 +362,7 @@ func TestDaysFollowTheCalendar(t *testing.T) {
 		{"2021-10-29", "Asia/Amman", "2021-10-28T21:00:00Z", "midnight comes twice"},
 		{"2026-04-24", "Africa/Cairo", "2026-04-23T22:00:00Z", "midnight is skipped"},
 		{"2018-11-04", "America/Sao_Paulo", "2018-11-04T03:00:00Z", "midnight is skipped"},
+		{"2026-09-06", "America/Santiago", "2026-09-06T04:00:00Z", "midnight is skipped"},
 		{"2011-12-30", "Pacific/Apia", "2011-12-30T10:00:00Z", "the whole day is skipped"},
 		{"2011-12-31", "Pacific/Apia", "2011-12-30T10:00:00Z", "the day after that"},
 		{"2026-10-05", "Australia/Lord_Howe", "2026-10-04T13:00:00Z", "after a day of 23.5 hours"},
@@ -370,6 +372,14 @@ func TestDaysFollowTheCalendar(t *testing.T) {
 		err := pool.QueryRow(t.Context(), "SELECT day_start($1::text::date, $2)", test.day, test.zone).Scan(&got)
 		if err != nil || !got.Equal(at(test.want)) {
 			t.Errorf("%s in %s, %s: %s, %v, want %s", test.day, test.zone, test.why, got.UTC(), err, test.want)
+		}
+		loc, err := time.LoadLocation(test.zone)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The dates of a range are the same days.
+		if got, err = history.ParseMoment("from", test.day, time.Time{}, loc); err != nil || !got.Equal(at(test.want)) {
+			t.Errorf("a range from %s in %s, %s: %s, %v, want %s", test.day, test.zone, test.why, got, err, test.want)
 		}
 	}
 }

@@ -61,7 +61,9 @@ func ParseMoment(field, text string, missing time.Time, loc *time.Location) (tim
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if plainDate.MatchString(text) {
-		at, err = time.ParseInLocation(time.DateOnly, text, loc)
+		if at, err = time.Parse(time.DateOnly, text); err == nil {
+			at = midnight(at.Year(), at.Month(), at.Day(), loc)
+		}
 	}
 	if err != nil {
 		return at, &InvalidError{field, "it must be a time like 2026-10-01T09:00:00Z or 2026-10-01T06:00:00-03:00, or a date like 2026-10-01"}
