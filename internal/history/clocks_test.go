@@ -238,13 +238,15 @@ func TestHabitsWhenClocksChange(t *testing.T) {
 	for _, c := range []struct {
 		zone, from, to string
 		missing        int // hours of the week that do not exist
+		weeks          int
 	}{
-		{"Europe/Berlin", "2026-03-16T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 0},
-		{"Europe/Berlin", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 1},
-		{"Europe/Berlin", "2026-10-19T00:00:00+02:00", "2026-10-26T00:00:00+01:00", 0},
-		{"Europe/Berlin", "2026-10-25T02:30:00+01:00", "2026-11-01T02:00:00+01:00", 0},
-		{"Antarctica/Casey", "2021-09-27T00:00:00+08:00", "2021-10-04T00:00:00+11:00", 2},
-		{"America/St_Johns", "2010-11-01T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 0},
+		{"Europe/Berlin", "2026-03-16T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 0, 2},
+		{"Europe/Berlin", "2026-03-23T00:00:00+01:00", "2026-03-30T00:00:00+02:00", 1, 1},
+		{"Europe/Berlin", "2026-10-19T00:00:00+02:00", "2026-10-26T00:00:00+01:00", 0, 1},
+		{"Europe/Berlin", "2026-10-25T02:30:00+01:00", "2026-11-01T02:00:00+01:00", 0, 1},
+		{"Antarctica/Casey", "2021-09-27T00:00:00+08:00", "2021-10-04T00:00:00+11:00", 2, 1},
+		{"America/St_Johns", "2010-11-01T00:00:00-02:30", "2010-11-08T00:00:00-03:30", 0, 1},
+		{"Europe/Berlin", "2026-10-25T02:30:00+02:00", "2026-10-25T02:15:00+01:00", 167, 1},
 	} {
 		t.Run(c.zone, func(t *testing.T) {
 			t.Parallel()
@@ -274,8 +276,8 @@ func TestHabitsWhenClocksChange(t *testing.T) {
 					t.Errorf("%+v", cell)
 				}
 			}
-			if missing != c.missing {
-				t.Errorf("%d hours of the week are missing, want %d", missing, c.missing)
+			if missing != c.missing || h.Weeks != c.weeks {
+				t.Errorf("%d hours of %d weeks are missing, want %d of %d", missing, h.Weeks, c.missing, c.weeks)
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 	}
 	in.From = presence.Later(in.From, in.To.AddDate(-100, 0, 0))
 	h := Habits{
-		From: in.From.UTC(), To: in.To.UTC(), TZ: zone.String(), Weeks: int(math.Ceil(in.To.Sub(in.From).Hours() / weekHours)),
+		From: in.From.UTC(), To: in.To.UTC(), TZ: zone.String(), Weeks: weeksOf(in, zone),
 		Cells: make([]presence.Habit, weekHours), Best: []presence.Habit{},
 	}
 	hours, err := r.hours(ctx, subject{contact: id}, presence.MeasureInChat, in, zone)
@@ -123,10 +123,23 @@ func (t *tally) add(at time.Time) {
 	}
 }
 
-// hourNumber numbers the hours of the calendar, as the clocks in at's time zone show them.
-func hourNumber(at time.Time) int {
-	return int(time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), 0, 0, 0, time.UTC).Unix() / 3600)
+// weeksOf counts the weeks of a range, begun ones included, by what the clocks show: the week in which they go back is one.
+func weeksOf(in Range, zone *time.Location) int {
+	weeks := int(math.Ceil(wall(in.To.In(zone)).Sub(wall(in.From.In(zone))).Hours() / weekHours))
+	if in.From.Before(in.To) { // also within an hour that comes twice
+		weeks = max(weeks, 1)
+	}
+	return weeks
 }
+
+// wall returns what the clocks in at's time zone show, as a time in UTC.
+func wall(at time.Time) time.Time {
+	_, offset := at.Zone()
+	return at.Add(time.Duration(offset) * time.Second).UTC()
+}
+
+// hourNumber numbers the hours of the calendar, as the clocks in at's time zone show them.
+func hourNumber(at time.Time) int { return int(wall(at).Truncate(time.Hour).Unix() / 3600) }
 
 // weekHour returns the hour of the week of a local time, 0 for Monday's first.
 func weekHour(at time.Time) int { return (int(at.Weekday())+6)%7*24 + at.Hour() }
