@@ -27,7 +27,6 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 		}).ServeHTTP(w, r)
 		return
 	}
-	changed := false
 	for name, values := range query {
 		i := slices.IndexFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name })
 		if i < 0 {
@@ -41,18 +40,16 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 		case !list && len(values) > 1:
 			problem.Write(w, r, invalid(name, "it may be given once"))
 			return
-		case list && len(parts) > 1 && slices.Contains(parts, ""): // huma would take a first one for no list at all
+		case list && slices.Contains(parts, ""): // huma would take a first one for no list at all
 			problem.Write(w, r, invalid(name, "one of its values is empty"))
 			return
 		case list && p.Explode != nil && *p.Explode:
-			query[name], changed = parts, true
-		case list && len(values) > 1:
-			query[name], changed = []string{strings.Join(values, ",")}, true
+			query[name] = parts
+		case list:
+			query[name] = []string{strings.Join(parts, ",")}
 		}
 	}
-	if changed {
-		r.URL.RawQuery = query.Encode()
-	}
+	r.URL.RawQuery = query.Encode() // with a "=" after each name: huma takes a name without one for the value "true"
 	next(ctx)
 }
 

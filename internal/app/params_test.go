@@ -222,8 +222,11 @@ func TestUnknownAndRepeatedParametersAreRefused(t *testing.T) {
 		// An empty value in a list is a mistake, and must not turn the filter off.
 		ofInstance + "/contacts?status=,COMPOSING": "query.status", ofInstance + "/compare?phone=1,5544999999999,": "query.phone",
 		ofInstance + "/compare?phone=&phone=1&phone=5544999999999": "query.phone",
+		ofInstance + "/contacts?status=":                           "query.status", ofInstance + "/contacts?status": "query.status", ofInstance + "/contacts?status=,": "query.status",
+		"/v1/live?phone=": "query.phone", "/v1/live?instance&status=PAUSED": "query.instance", "/v1/now?status=&status=": "query.status",
+		ofInstance + "/compare?phone=": "query.phone",
 	} {
-		a := s.do(t, request(t, http.MethodGet, s.url+query, nil))
+		a := s.fetch(t, http.MethodGet, query, "")
 		if location == "" {
 			if a.StatusCode != http.StatusOK {
 				t.Errorf("%s: %s", query, a.Status)
@@ -238,7 +241,9 @@ func TestUnknownAndRepeatedParametersAreRefused(t *testing.T) {
 	for query, want := range map[string]int{
 		"/contacts?status=COMPOSING&status=UNAVAILABLE": 2, "/contacts?status=COMPOSING,UNAVAILABLE": 2, "/contacts?status=COMPOSING&status=PAUSED": 0,
 		"/contacts?status=COMPOSING&status=PAUSED,UNAVAILABLE": 2,
-		"/compare?phone=1&phone=5544999999999":                 2, "/compare?phone=1,5544999999999": 2, "/compare?phone=1,5544999999999&phone=1": 3,
+		// Without a value it is empty, which is the default.
+		"/contacts?search": 2, "/contacts?search&status=UNAVAILABLE": 2, "/contacts?limit&search=55": 1,
+		"/compare?phone=1&phone=5544999999999": 2, "/compare?phone=1,5544999999999": 2, "/compare?phone=1,5544999999999&phone=1": 3,
 	} {
 		var got struct{ Contacts []any }
 		if a := s.do(t, request(t, http.MethodGet, s.url+ofInstance+query, nil)); jsonInto(a, &got) != nil || len(got.Contacts) != want {
