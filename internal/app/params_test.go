@@ -89,6 +89,17 @@ func testBadParameters(t *testing.T, s *service) {
 			cases = append(cases, c{path, "from=" + moment, "query.from"}, c{path, "to=" + moment, "query.to"})
 		}
 	}
+	// A range that would begin before the year 1.
+	for _, path := range []string{
+		ofContact + "/timeline", ofContact + "/events", ofContact + "/durations", ofInstance + "/durations", ofInstance + "/heatmap",
+		ofContact + "/heatmap", ofContact + "/habits", ofContact + "/lanes", ofInstance + "/top", ofInstance + "/compare",
+	} {
+		phones := ""
+		if path == ofInstance+"/compare" {
+			phones = "&phone=5544999999999&phone=5544999999998"
+		}
+		cases = append(cases, c{path, "to=0001-01-01T23:59:59Z" + phones, "query.to"}, c{path, "to=0050-01-01&last=100y" + phones, "query.last"})
+	}
 	for _, path := range []string{ofContact + "/durations", ofInstance + "/durations"} {
 		for _, tz := range []string{"Local", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "GMT+25", "-03:00", "america/sao_paulo%00", "%ff", "localtime", "posixrules", "posix/UTC", "right/UTC"} {
 			cases = append(cases, c{path, "tz=" + tz, "query.tz"})

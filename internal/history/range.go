@@ -45,6 +45,13 @@ func (r RangeText) Range(now time.Time, loc *time.Location) (in Range, err error
 	if in.From, err = ParseMoment("from", r.From, in.To.Add(-length), loc); err != nil {
 		return in, err
 	}
+	if in.From.Year() < 1 {
+		field := "to"
+		if r.Last != "" {
+			field = "last"
+		}
+		return in, &InvalidError{field, "the range must not begin before the year 1"}
+	}
 	if !in.From.Before(in.To) {
 		if r.From == "" {
 			return in, &InvalidError{"to", "it must be later than from"}
