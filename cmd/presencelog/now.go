@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/presencelog/presencelog/internal/api"
 	"github.com/presencelog/presencelog/internal/history"
 	"github.com/presencelog/presencelog/internal/live"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -61,15 +62,17 @@ func (c *nowCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return flagError(err)
 		}
-		found, err := reader.Now(ctx, history.NowQuery{InstanceID: c.Instance, Statuses: statuses, Sort: history.ByActivity, Limit: c.Limit})
+		query := history.NowQuery{InstanceID: c.Instance, Statuses: statuses, Sort: history.ByActivity, Limit: min(c.Limit, everything-1) + 1}
+		found, err := reader.Now(ctx, query)
 		if err != nil {
 			return err
 		}
+		page := api.NowPage(query, found)
 		rows := [][]string{{"status", "since", "phone", "instance", "last event"}}
-		for _, s := range found.Contacts {
+		for _, s := range page.Contacts {
 			rows = append(rows, []string{s.Status.String(), terminal.Length(now.Sub(s.Since).Seconds()), s.Phone, s.InstanceID, s.LastEventAt.In(loc).Format(time.DateTime)})
 		}
-		return c.print(map[string]any{"contacts": found.Contacts}, rows)
+		return c.print(page, rows)
 	})
 }
 
@@ -87,6 +90,10 @@ func (c *watchCmd) Run(ctx context.Context) error {
 	filter := live.Filter{Phones: c.Phone, Statuses: statuses}
 	if c.Instance != "" {
 		filter.Instances = []string{c.Instance}
+	}
+	format := "%s\t%s\t%s\t%s\n"
+	if terminal.IsTerminal(os.Stdout) {
+		format = "%s  %-11s  %s  %s\n"
 	}
 	c.lasting = true
 	return c.withPool(ctx, func(pool *pgxpool.Pool) error {
@@ -116,7 +123,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 				if c.JSON {
 					err = json.NewEncoder(os.Stdout).Encode(m.State)
 				} else {
-					_, err = fmt.Printf("%s  %-11s  %s  %s\n", m.Since.In(loc).Format(time.TimeOnly), m.Status, terminal.Text(m.Phone), terminal.Text(m.InstanceID))
+					_, err = fmt.Printf(format, m.Since.In(loc).Format(time.TimeOnly), m.Status, terminal.Text(m.Phone), terminal.Text(m.InstanceID))
 				}
 				if err != nil {
 					return err

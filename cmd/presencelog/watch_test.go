@@ -58,7 +58,7 @@ func TestWatch(t *testing.T) {
 		case <-time.After(50 * time.Millisecond): // not so many that it would count as slow
 		}
 	}
-	if !strings.HasSuffix(line, `  COMPOSING    bad\x1bname  i`) {
+	if !strings.HasSuffix(line, "\tCOMPOSING\tbad\\x1bname\ti") {
 		t.Errorf("it shows %q", line)
 	}
 	if err := command.Process.Signal(os.Interrupt); err != nil {

@@ -8,14 +8,15 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-type nowBody struct {
+// NowBody is a page of contacts and what they do now.
+type NowBody struct {
 	Contacts   []history.NowContact `json:"contacts"`
 	Counts     statusCounts         `json:"counts" doc:"How many contacts have each status, regardless of the parameter status"`
 	Instances  []string             `json:"instances" doc:"The ids of the instances"`
 	NextCursor *string              `json:"nextCursor" doc:"The cursor of the next page; null on the last page"`
 }
 
-func (b nowBody) rows() ([]history.NowContact, *string) { return b.Contacts, b.NextCursor }
+func (b NowBody) rows() ([]history.NowContact, *string) { return b.Contacts, b.NextCursor }
 
 type statusCounts struct {
 	Available   int `json:"AVAILABLE"`
@@ -32,30 +33,42 @@ type nowInput struct {
 	Sort       string `query:"sort" enum:"activity,since,recent,phone" default:"activity" doc:"activity: typing, recording, in the chat, away; since: the latest change first; recent: the latest event first"`
 }
 
-func (s *server) now(ctx context.Context, in *nowInput, at page) (out nowBody, err error) {
-	statuses, err := in.statuses()
-	if err != nil {
-		return out, err
-	}
-	list := append([]string{"now", in.InstanceID, in.Sort}, in.key()...)
-	after, err := readCursor(at.cursor, list...)
-	if err != nil {
-		return out, err
-	}
-	found, err := s.History.At(s.Now()).Now(ctx, history.NowQuery{
-		Visible: auth.FromContext(ctx).Instances(), InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search,
-		Sort: history.NowSort(in.Sort), After: after.Now, Limit: at.limit + 1,
-	})
-	if err != nil {
-		return out, err
-	}
-	out.Contacts, out.NextCursor = cutPage(found.Contacts, at.limit, func(last history.NowContact) cursor {
-		return cursor{List: list, Now: &last}
+// NowPage returns the page that a query found, and its cursor. The query's limit is one more than the page's.
+func NowPage(ask history.NowQuery, found history.Now) (out NowBody) {
+	out.Contacts, out.NextCursor = cutPage(found.Contacts, ask.Limit-1, func(last history.NowContact) cursor {
+		return cursor{List: nowList(ask), Now: &last}
 	})
 	out.Instances = found.Instances
 	out.Counts = statusCounts{
 		Available: found.Counts[presence.Available], Unavailable: found.Counts[presence.Unavailable],
 		Composing: found.Counts[presence.Composing], Paused: found.Counts[presence.Paused], Recording: found.Counts[presence.Recording],
 	}
-	return out, nil
+	return out
+}
+
+// nowList names the list of a query in cursors.
+func nowList(ask history.NowQuery) []string {
+	filter := ContactsFilter{Search: ask.Search}
+	for _, status := range ask.Statuses {
+		filter.Status = append(filter.Status, status.String())
+	}
+	return append([]string{"now", ask.InstanceID, string(ask.Sort)}, filter.key()...)
+}
+
+func (s *server) now(ctx context.Context, in *nowInput, at page) (out NowBody, err error) {
+	statuses, err := in.statuses()
+	if err != nil {
+		return out, err
+	}
+	ask := history.NowQuery{
+		Visible: auth.FromContext(ctx).Instances(), InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search,
+		Sort: history.NowSort(in.Sort), Limit: at.limit + 1,
+	}
+	after, err := readCursor(at.cursor, nowList(ask)...)
+	if err != nil {
+		return out, err
+	}
+	ask.After = after.Now
+	found, err := s.History.At(s.Now()).Now(ctx, ask)
+	return NowPage(ask, found), err
 }
