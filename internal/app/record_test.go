@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -10,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/presencelog/presencelog/internal/archive"
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/simulate"
 )
@@ -139,6 +144,29 @@ func testUnknownFieldsAndLastSeen(t *testing.T, s *service) {
 				t.Errorf("lastSeen %s, extra %s, want %s and %s", lastSeen, got.Events[0].Extra, test.lastSeen, test.extra)
 			}
 		})
+	}
+}
+
+// An export has every field, also those with a name that the export itself uses, so that importing it adds nothing.
+func TestExportsHaveEveryField(t *testing.T) {
+	t.Parallel()
+	s, other := start(t), pgtest.New(t)
+	const extra = `{"z":1,"received\u0041t":"yesterday","$extra":[2],"a":{"receivedAt":3}}`
+	s.postID(t, strings.Replace(body("i", "p", "PAUSED"), "{", extra[:len(extra)-1]+",", 1))
+	s.postID(t, strings.Replace(body("i", "q", "PAUSED"), "{", `{"$extra":{"receivedAt":4},`, 1))
+	var lines bytes.Buffer
+	if _, err := archive.Export(t.Context(), s.pool, &lines, archive.Selection{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	invalid := func(line int64, reason error) { t.Errorf("line %d: %v", line, reason) }
+	for pool, want := range map[*pgxpool.Pool]archive.Imported{s.pool: {Duplicates: 2}, other: {Added: 2}} {
+		if got, err := archive.Import(t.Context(), pool, bytes.NewReader(lines.Bytes()), invalid, nil); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v of\n%s", got, err, want, lines.String())
+		}
+	}
+	want := []string{`{"$extra":{"receivedAt":4}}`, extra}
+	if got := pgtest.Strings(t, other, "SELECT extra::text FROM events ORDER BY octet_length(extra::text)"); !slices.Equal(got, want) {
+		t.Errorf("the fields are\n%q, want\n%q", got, want)
 	}
 }
 

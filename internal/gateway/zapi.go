@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type zapiBody struct {
 type zapiRecord struct {
 	zapiBody   `json:",embed"`
 	ReceivedAt jsontext.Value `json:"receivedAt"`
+	Wrapped    jsontext.Value `json:"$extra"` // the unknown fields, if one of them is named receivedAt or $extra
 }
 
 // FieldError says which field of a body is wrong, and why.
@@ -68,6 +70,13 @@ func DecodeRecord(line []byte) (presence.Event, error) {
 	var raw zapiRecord
 	if err := unmarshal(line, &raw); err != nil {
 		return presence.Event{}, err
+	}
+	if raw.Wrapped != nil {
+		var wrapped zapiBody
+		if err := unmarshal(raw.Wrapped, &wrapped); err != nil || raw.Extra != nil {
+			return presence.Event{}, &FieldError{"$extra", "is not an object that has all unknown fields"}
+		}
+		raw.Extra = wrapped.Extra
 	}
 	e, err := raw.event()
 	if err != nil {
@@ -278,27 +287,23 @@ func AppendZAPI(b []byte, e presence.Event) []byte {
 	return append(appendMembers(b, e), '}')
 }
 
-// AppendRecord appends an event as one line of an export: the body with receivedAt added. It omits a receivedAt in the unknown
-// fields.
+// AppendRecord appends an event as one line of an export: the body with receivedAt added.
 func AppendRecord(b []byte, e presence.Event) []byte {
-	e.Extra = withoutReceivedAt(e.Extra)
+	e.Extra = wrap(e.Extra)
 	b = append(appendMembers(b, e), `,"receivedAt":"`...)
 	return append(e.ReceivedAt.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z"), "\"}\n"...)
 }
 
-// withoutReceivedAt returns a JSON object without its receivedAt.
-func withoutReceivedAt(object []byte) []byte {
-	if !bytes.Contains(object, []byte("receivedAt")) && bytes.IndexByte(object, '\\') < 0 { // the name may be escaped
-		return object
+// wrap returns the unknown fields as a record has them: in $extra if one of them has a name that the record itself uses.
+func wrap(extra []byte) []byte {
+	if !bytes.Contains(extra, []byte("receivedAt")) && !bytes.Contains(extra, []byte("$extra")) && bytes.IndexByte(extra, '\\') < 0 {
+		return extra // no name, even an escaped one, is taken
 	}
-	var members struct {
-		ReceivedAt jsontext.Value `json:"receivedAt"`
-		Others     jsontext.Value `json:",embed"`
+	var taken zapiRecord
+	if json.Unmarshal(extra, &taken) != nil || taken.ReceivedAt == nil && taken.Wrapped == nil {
+		return extra
 	}
-	if json.Unmarshal(object, &members) != nil {
-		return object
-	}
-	return members.Others
+	return slices.Concat([]byte(`{"$extra":`), extra, []byte("}"))
 }
 
 // appendMembers appends the body without its closing brace.
