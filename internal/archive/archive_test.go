@@ -2,8 +2,10 @@ package archive_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,20 @@ func TestImportRefusesEventsInTheFuture(t *testing.T) {
 	var field *gateway.FieldError
 	if len(reasons) != 1 || !errors.As(reasons[3], &field) || field.Field != "receivedAt" {
 		t.Errorf("the invalid lines are %v", reasons)
+	}
+}
+
+// Blanks after an event make a line too long too, also if the rest of it, which is read last, has nothing else.
+func TestImportCountsLinesThatAreTooLong(t *testing.T) {
+	t.Parallel()
+	event := string(gateway.AppendRecord(nil, presence.Event{InstanceID: "i", Phone: "1", Status: presence.Paused, ReceivedAt: presence.Now()}))
+	long := strings.TrimSuffix(event, "\n") + strings.Repeat(" ", 1<<20+200)
+	var invalid []string
+	count, err := archive.Import(t.Context(), pgtest.New(t), strings.NewReader(long+"\n"+event+long),
+		func(line int64, reason error) { invalid = append(invalid, fmt.Sprintf("%d: %v", line, reason)) }, nil)
+	want := []string{"1: the line is longer than 1048576 bytes", "3: the line is longer than 1048576 bytes"}
+	if err != nil || count != (archive.Imported{Added: 1, Invalid: 2}) || !slices.Equal(invalid, want) {
+		t.Errorf("%+v, %v, invalid %q", count, err, invalid)
 	}
 }
 

@@ -177,7 +177,7 @@ func (d *decoder) next() (presence.Event, error) {
 		}
 		d.line++
 		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
+		if len(line) == 0 && !tooLong { // reading the rest of a longer line overwrites its start
 			continue
 		}
 		e, err := decodeLine(line, tooLong)
