@@ -40,6 +40,9 @@ func checkQuery(ctx huma.Context, next func(huma.Context)) {
 		case !list && len(values) > 1:
 			problem.Write(w, r, invalid(name, "it may be given once"))
 			return
+		case p.Schema.Type == huma.TypeBoolean && values[0] == "":
+			problem.Write(w, r, invalid(name, "it must be true or false"))
+			return
 		case list && slices.Contains(parts, ""): // huma would take a first one for no list at all
 			problem.Write(w, r, invalid(name, "one of its values is empty"))
 			return

@@ -19,6 +19,7 @@ import (
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -138,6 +139,11 @@ func TestErasureLeavesNoTrace(t *testing.T) {
 	}
 
 	// Blocked, it is not.
+	for _, query := range []string{"?block", "?block=", "?block=yes"} {
+		if p := refused(t, call(http.MethodDelete, eraser, query), http.StatusUnprocessableEntity); p.Errors[0].Location != "query.block" {
+			t.Errorf("%s: %+v", query, p)
+		}
+	}
 	if a := call(http.MethodDelete, eraser, "?block=true"); a.StatusCode != http.StatusOK {
 		t.Fatalf("%s %s", a.Status, a.body)
 	}
@@ -245,6 +251,37 @@ func TestInstancesAreErased(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	s.postID(t, body("i", "1", "COMPOSING")) // it may begin again
+}
+
+// A service that does not know of an erasure yet may queue a message to a hook.
+func TestEraseDeletesMessagesThatAreQueuedMeanwhile(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("INSERT INTO hooks (url, secret, kinds, instances, private) VALUES ('https://example.org', '', '{}', '{}', false)")
+	e := presence.Event{InstanceID: "i", Phone: "5544", Status: presence.Composing, ReceivedAt: presence.Now()}
+	if err := ingest.NewStore(pool).Write(t.Context(), []presence.Event{e}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := erasure.Erase(t.Context(), pool, erasure.Request{InstanceID: "i", Phone: "5544"})
+		done <- err
+	}()
+	pgtest.Eventually(t, "the contact is gone", func() bool { return len(pgtest.Strings(t, pool, "SELECT phone FROM contacts")) == 0 })
+	time.Sleep(time.Second) // services read the list of erasures twice a second
+	exec(`INSERT INTO hook_deliveries (hook_id, id, body) SELECT id, 'x', '{"instanceId":"i","phone":"5544"}' FROM hooks`)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if left := pgtest.Strings(t, pool, "SELECT body FROM hook_deliveries"); len(left) > 0 {
+		t.Errorf("there is still %v", left)
+	}
 }
 
 func TestSubjectReportHasEverything(t *testing.T) {

@@ -50,6 +50,10 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 	if err != nil {
 		return result, err
 	}
+	hooks, err := q.ListHooks(ctx)
+	if err != nil {
+		return result, err
+	}
 	var erased []int32
 	for pass := range passes {
 		found, events, err := r.delete(ctx, pool, key, pass == 0)
@@ -63,7 +67,9 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		} else if len(found) == 0 {
 			break
 		}
-		if r.Block && pass == 0 { // until services know that it is blocked, they store what the next pass deletes
+		// Until services know, they store events of a blocked contact, and messages to hooks about one whose status runs out. The next
+		// pass deletes both.
+		if pass == 0 && (r.Block || len(hooks) > 0) {
 			if err := presence.Sleep(ctx, refreshInterval+refreshTimeout); err != nil {
 				return result, err
 			}

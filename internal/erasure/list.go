@@ -57,10 +57,14 @@ func NewList(conn db.DBTX) *List {
 	return l
 }
 
-// Refresh reads the erasures from the database.
+// Refresh reads the erasures from the database, if that responds soon.
 func (l *List) Refresh(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, refreshTimeout) // a database may accept connections but not respond
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
+	return l.read(ctx)
+}
+
+func (l *List) read(ctx context.Context) error {
 	q := db.New(l.conn)
 	key, err := q.ErasureKey(ctx)
 	if err != nil {
@@ -117,10 +121,10 @@ func (l *List) Erased(e *presence.Event) bool {
 	return false
 }
 
-// Keep refreshes the list and returns the events that may be stored. Contacts may have been erased while their events were in
+// Keep reads the list and returns the events that may be stored. Contacts may have been erased while their events were in
 // the spool.
 func (l *List) Keep(ctx context.Context, events []presence.Event) ([]presence.Event, error) {
-	if err := l.Refresh(ctx); err != nil {
+	if err := l.read(ctx); err != nil {
 		return nil, err
 	}
 	erased := func(e presence.Event) bool { return l.Erased(&e) }
