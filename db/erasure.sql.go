@@ -89,12 +89,12 @@ func (q *Queries) EraseContacts(ctx context.Context, contactIds []int32) error {
 }
 
 const eraseEmptySums = `-- name: EraseEmptySums :exec
-DELETE FROM interval_sums WHERE starts = 0 AND micros = 0
+DELETE FROM interval_sums WHERE instance_id = $1 AND starts = 0 AND micros = 0
 `
 
-// Of quarters of an hour in which nobody else did anything.
-func (q *Queries) EraseEmptySums(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, eraseEmptySums)
+// Of quarters of an hour in which nobody else of the instance did anything.
+func (q *Queries) EraseEmptySums(ctx context.Context, instanceID int32) error {
+	_, err := q.db.Exec(ctx, eraseEmptySums, instanceID)
 	return err
 }
 

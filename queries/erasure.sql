@@ -22,8 +22,8 @@ DELETE FROM events WHERE contact_id = any(@contact_ids::integer []);
 DELETE FROM intervals WHERE contact_id = any(@contact_ids::integer []);
 
 -- name: EraseEmptySums :exec
--- Of quarters of an hour in which nobody else did anything.
-DELETE FROM interval_sums WHERE starts = 0 AND micros = 0;
+-- Of quarters of an hour in which nobody else of the instance did anything.
+DELETE FROM interval_sums WHERE instance_id = @instance_id AND starts = 0 AND micros = 0;
 
 -- name: EraseContactStates :exec
 DELETE FROM contact_states WHERE contact_id = any(@contact_ids::integer []);

@@ -3,6 +3,7 @@ package erasure
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -50,13 +51,17 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 	if err != nil {
 		return result, err
 	}
+	instance, err := q.FindInstance(ctx, r.InstanceID)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return result, err
+	}
 	hooks, err := q.ListHooks(ctx)
 	if err != nil {
 		return result, err
 	}
 	var erased []int32
 	for pass := range passes {
-		found, events, err := r.delete(ctx, pool, key, pass == 0)
+		found, events, err := r.delete(ctx, pool, instance, key, pass == 0)
 		if err != nil {
 			return result, fmt.Errorf("erasing: %w", err)
 		}
@@ -86,7 +91,7 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 			if _, err := q.RefreshLock(ctx); err != nil {
 				return err
 			}
-			_, err := deleteHistory(ctx, q, erased)
+			_, err := deleteHistory(ctx, q, instance, erased)
 			return err
 		}); err != nil {
 			return result, err
@@ -109,7 +114,9 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 }
 
 // delete deletes everything found by the subject's name, in one transaction.
-func (r Request) delete(ctx context.Context, pool *pgxpool.Pool, key []byte, audit bool) (ids []int32, events int64, err error) {
+func (r Request) delete(
+	ctx context.Context, pool *pgxpool.Pool, instance int32, key []byte, audit bool,
+) (ids []int32, events int64, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) (err error) {
 		q := db.New(tx)
 		if _, err := q.RefreshLock(ctx); err != nil { // no intervals are computed during the transaction
@@ -118,7 +125,7 @@ func (r Request) delete(ctx context.Context, pool *pgxpool.Pool, key []byte, aud
 		if ids, err = q.ContactsToErase(ctx, db.ContactsToEraseParams{Instance: r.InstanceID, Phone: r.Phone}); err != nil {
 			return err
 		}
-		if events, err = deleteHistory(ctx, q, ids); err != nil {
+		if events, err = deleteHistory(ctx, q, instance, ids); err != nil {
 			return err
 		}
 		if err := q.EraseContacts(ctx, ids); err != nil {
@@ -143,14 +150,14 @@ func (r Request) delete(ctx context.Context, pool *pgxpool.Pool, key []byte, aud
 	return ids, events, err
 }
 
-func deleteHistory(ctx context.Context, q *db.Queries, ids []int32) (events int64, err error) {
+func deleteHistory(ctx context.Context, q *db.Queries, instance int32, ids []int32) (events int64, err error) {
 	if events, err = q.EraseEvents(ctx, ids); err != nil {
 		return 0, err
 	}
 	if err := q.EraseIntervals(ctx, ids); err != nil {
 		return 0, err
 	}
-	if err := q.EraseEmptySums(ctx); err != nil {
+	if err := q.EraseEmptySums(ctx, instance); err != nil {
 		return 0, err
 	}
 	return events, q.EraseContactStates(ctx, ids)
