@@ -699,6 +699,8 @@ GRANT EXECUTE ON FUNCTION
     seconds_between, calling_role, event_id, day_start, day_pieces, visible_days, visible_hours, visible_spans,
     visible_fresh_intervals, visible_sum_changes, visible_unsettled_status
 TO PUBLIC;
+-- It computes before it filters, so that an error could tell that there are intervals of others.
+REVOKE EXECUTE ON FUNCTION visible_sums FROM PUBLIC;
 
 -- +goose Down
 DROP SCHEMA analytics CASCADE;
