@@ -35,6 +35,9 @@ SELECT
         format('ALTER ROLE %I SET lock_timeout = ''10s''', $1),
         format('ALTER ROLE %I SET jit = off', $1) -- compiling costs these queries more than it saves
     ])::text AS statement
+UNION ALL
+SELECT format('ALTER ROLE %I SET temp_file_limit = ''2GB''', $1)
+WHERE (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user)
 `
 
 type CreateAnalystStatementsParams struct {
@@ -45,7 +48,9 @@ type CreateAnalystStatementsParams struct {
 }
 
 // The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
-// timeouts itself; they end forgotten sessions and queries. It cannot lift its limit of connections, and it can lock nothing that the service waits for.
+// timeouts itself; they end forgotten sessions and queries. It cannot lift its limits of connections and of temporary files, and
+// it can lock nothing that the service waits for.
+// Of each session: what does not fit into memory could fill the disk. Only superusers may set it.
 func (q *Queries) CreateAnalystStatements(ctx context.Context, arg CreateAnalystStatementsParams) ([]string, error) {
 	rows, err := q.db.Query(ctx, createAnalystStatements,
 		arg.RoleName,

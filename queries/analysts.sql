@@ -1,6 +1,7 @@
 -- name: CreateAnalystStatements :many
 -- The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
--- timeouts itself; they end forgotten sessions and queries. It cannot lift its limit of connections, and it can lock nothing that the service waits for.
+-- timeouts itself; they end forgotten sessions and queries. It cannot lift its limits of connections and of temporary files, and
+-- it can lock nothing that the service waits for.
 SELECT
     unnest(ARRAY[
         format('CREATE ROLE %I LOGIN PASSWORD %L CONNECTION LIMIT %s', @role_name::text, @verifier::text, @connections::integer),
@@ -10,7 +11,11 @@ SELECT
         format('ALTER ROLE %I SET idle_in_transaction_session_timeout = ''60s''', @role_name),
         format('ALTER ROLE %I SET lock_timeout = ''10s''', @role_name),
         format('ALTER ROLE %I SET jit = off', @role_name) -- compiling costs these queries more than it saves
-    ])::text AS statement;
+    ])::text AS statement
+UNION ALL
+-- Of each session: what does not fit into memory could fill the disk. Only superusers may set it.
+SELECT format('ALTER ROLE %I SET temp_file_limit = ''2GB''', @role_name)
+WHERE (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user);
 
 -- name: RestrictStatements :many
 -- What PUBLIC may do in a new database, and analysts need not: fill the disk with temporary tables and large objects. Only

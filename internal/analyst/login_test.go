@@ -89,7 +89,7 @@ func TestLimitsOfAnalysts(t *testing.T) {
 	pool := pgtest.New(t)
 	_, conn := create(t, pool)
 	for setting, want := range map[string]string{
-		"statement_timeout": "1min", "idle_in_transaction_session_timeout": "1min", "lock_timeout": "10s",
+		"statement_timeout": "1min", "idle_in_transaction_session_timeout": "1min", "lock_timeout": "10s", "temp_file_limit": "2GB",
 	} {
 		var got string
 		if err := conn.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got); err != nil || got != want {
