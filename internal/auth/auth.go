@@ -66,6 +66,8 @@ type Authenticator struct {
 	sites  *http.CrossOriginProtection
 	file   string
 	inFile []byte
+
+	fileFailed bool // it may have tokens that could not be read
 }
 
 // known has all tokens and sessions. It is never changed, only replaced.

@@ -282,6 +282,15 @@ func TestTokensWorkWhileTheDatabaseIsAway(t *testing.T) {
 	if _, err := restarted.Authorize(r, auth.Read); status(err) != http.StatusServiceUnavailable {
 		t.Errorf("the API before it is known whether there are tokens: %v", err)
 	}
+	// Without the tokens of the file, nobody knows whether one is needed.
+	damaged := filepath.Join(t.TempDir(), "tokens.json")
+	if err := os.WriteFile(damaged, []byte("[{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restarted = auth.New(auth.Config{Pool: gone, File: damaged, Open: true, Log: slog.New(slog.DiscardHandler), Now: presence.Now})
+	if _, err := post(hook); status(err) != http.StatusServiceUnavailable {
+		t.Errorf("a damaged file: %v", err)
+	}
 	content, err := os.ReadFile(file)
 	if info, _ := os.Stat(file); err != nil || strings.Contains(string(content), hook) || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file %s, %v", content, err)

@@ -49,7 +49,7 @@ func (a *Authenticator) identify(r *http.Request) (*Principal, error) {
 		return a.findSession(r.Context(), digestOf(cookie.Value), wellFormed(cookie.Value))
 	}
 	if k := a.known.Load(); a.open && k.readAt.IsZero() {
-		return nil, problem.Unavailable("The service cannot check at the moment whether a token is needed; try again later.")
+		return nil, unknownTokens()
 	} else if a.open && !k.api {
 		if err := checkSameSite(r); err != nil {
 			return nil, err
@@ -57,6 +57,10 @@ func (a *Authenticator) identify(r *http.Request) (*Principal, error) {
 		return &Principal{a: a}, nil
 	}
 	return nil, unauthorized()
+}
+
+func unknownTokens() error {
+	return problem.Unavailable("The service cannot check at the moment whether a token is needed; try again later.")
 }
 
 // find returns the holder of a token. If the token is unknown and maybeNew, it is read from the database.

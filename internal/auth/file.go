@@ -36,6 +36,7 @@ func (a *Authenticator) readFile() []Token {
 	}
 	if err != nil {
 		a.log.Warn("reading the file of webhook tokens", "file", a.file, "error", err)
+		a.fileFailed = true
 	}
 	var tokens []Token
 	for _, t := range stored {

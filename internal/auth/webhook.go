@@ -13,6 +13,9 @@ import (
 func (a *Authenticator) AuthorizeWebhook(r *http.Request) (*Principal, error) {
 	k := a.known.Load()
 	if a.open && !k.hooks {
+		if a.fileFailed && k.readAt.IsZero() {
+			return nil, unknownTokens()
+		}
 		return &Principal{a: a}, checkSender(r)
 	}
 	candidates := [4]string{r.Header.Get("Z-Api-Token"), r.Header.Get("Client-Token"), "", r.PathValue("token")}
