@@ -7,12 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
 )
+
+// guestTimeout is how long a command that was told to stop waits for others that use its PostgreSQL.
+const guestTimeout = 20 * time.Second
 
 // database has the flags that locate the history.
 type database struct {
@@ -35,7 +39,10 @@ func (d database) open(ctx context.Context, log *slog.Logger) (connString string
 		return "", nil, err
 	}
 	return server.ConnString(), func() {
-		server.AwaitGuests(ctx)
+		wait, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		context.AfterFunc(ctx, func() { time.AfterFunc(guestTimeout, cancel) })
+		server.AwaitGuests(wait)
 		if err := server.Close(); err != nil {
 			log.Error("stopping PostgreSQL", "error", err)
 		}
