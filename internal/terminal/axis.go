@@ -132,7 +132,7 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 		quiet = nil
 	}
 	y, m, n := from.Date()
-	for ; time.Date(y, m, n, 0, 0, 0, 0, from.Location()).Before(to); n++ {
+	for ; clockTime(y, m, n, 0, from.Location()).Before(to); n++ {
 		day := time.Date(y, m, n, 12, 0, 0, 0, from.Location())
 		if name := day.Format("January 2006"); name != month {
 			flush()
@@ -140,9 +140,9 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 			month = name
 		}
 		for i := range edges {
-			edges[i] = clamp(time.Date(y, m, n, 0, i*60/perHour, 0, 0, from.Location()), from, to)
+			edges[i] = clamp(clockTime(y, m, n, i*60/perHour, from.Location()), from, to)
 		}
-		for i := len(edges) - 2; i >= 0; i-- { // time.Date may move a skipped time after the next edge
+		for i := len(edges) - 2; i >= 0; i-- { // clockTime may move a skipped time after the next edge
 			edges[i] = clamp(edges[i], from, edges[i+1])
 		}
 		shown := cells(spans, edges, now)
@@ -158,6 +158,14 @@ func (d *drawing) drawDays(spans []presence.Span, from, to, now time.Time) {
 		d.WriteString(line)
 	}
 	flush()
+}
+
+// clockTime returns the moment at which clocks show a time, or a later one if they skip it: time.Date may return an earlier one.
+func clockTime(year int, month time.Month, day, minute int, loc *time.Location) time.Time {
+	at := time.Date(year, month, day, 0, minute, 0, 0, loc)
+	_, offset := at.Zone()
+	shown := at.Add(time.Duration(offset) * time.Second)
+	return at.Add(max(0, time.Date(year, month, day, 0, minute, 0, 0, time.UTC).Sub(shown)))
 }
 
 // quietReason says why a day is empty; "" if it is not.

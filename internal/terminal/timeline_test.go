@@ -75,10 +75,10 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
-// Two zones whose clocks change: a day of 25 hours and one of 23 still have the cells of all others.
+// A day of 25 hours and one of 23 still have the cells of all others. In Santiago, midnight is skipped.
 func TestTimelineOverAChangeOfClocks(t *testing.T) {
 	t.Parallel()
-	berlin := mustLoad("Europe/Berlin")
+	berlin, newYork, santiago := mustLoad("Europe/Berlin"), mustLoad("America/New_York"), mustLoad("America/Santiago")
 	for _, test := range []struct {
 		name     string
 		from, to time.Time
@@ -86,6 +86,9 @@ func TestTimelineOverAChangeOfClocks(t *testing.T) {
 		{"back_day", time.Date(2026, 10, 25, 0, 0, 0, 0, berlin), time.Date(2026, 10, 26, 0, 0, 0, 0, berlin)},
 		{"back", time.Date(2026, 10, 24, 0, 0, 0, 0, berlin), time.Date(2026, 10, 27, 0, 0, 0, 0, berlin)},
 		{"forward", time.Date(2026, 3, 28, 0, 0, 0, 0, berlin), time.Date(2026, 3, 31, 0, 0, 0, 0, berlin)},
+		{"forward_west", time.Date(2026, 3, 7, 1, 0, 0, 0, newYork), time.Date(2026, 3, 10, 0, 0, 0, 0, newYork)},
+		{"no_midnight", time.Date(2026, 9, 5, 1, 0, 0, 0, santiago), time.Date(2026, 9, 7, 3, 0, 0, 0, santiago)},
+		{"to_no_midnight", time.Date(2026, 9, 3, 0, 0, 0, 0, santiago), time.Date(2026, 9, 6, 1, 0, 0, 0, santiago)},
 	} {
 		// In the chat in every second hour of time.
 		var spans []presence.Span
