@@ -73,13 +73,22 @@ func (c *rejectedRetryCmd) Run(ctx context.Context) error {
 	return c.withIDs(ctx, func(pool *pgxpool.Pool, ids []uuid.UUID) error {
 		moved := 0
 		for _, id := range ids {
-			if err := rejected.Retry(ctx, pool, id); err != nil {
+			if err := rejected.Retry(ctx, pool, id); err == nil {
+				moved++
+			} else if ctx.Err() == nil {
 				fmt.Fprintf(os.Stderr, "%s stays: %v\n", id, err)
-				continue
+			} else {
+				break
 			}
-			moved++
 		}
-		fmt.Printf("accepted %d, still rejected %d\n", moved, len(ids)-moved)
+		left := len(ids) - moved
+		fmt.Printf("accepted %d, still rejected %d\n", moved, left)
+		switch {
+		case left > 0 && ctx.Err() != nil:
+			return fmt.Errorf("%w; run it again to retry the others", context.Cause(ctx))
+		case left > 0:
+			return fmt.Errorf("payloads that were not accepted: %d", left)
+		}
 		return nil
 	})
 }
