@@ -43,9 +43,12 @@ func (c *analystCreateCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("psql %s\n\nurl       %s\n", shellQuote(url), url)
+		text := fmt.Sprintf("psql %s\n\nurl       %s\n", shellQuote(url), url)
 		if shown != "" {
-			fmt.Printf("password  %s (shown only once)\n", shown)
+			text += fmt.Sprintf("password  %s (shown only once)\n", shown)
+		}
+		if _, err := fmt.Print(text); err != nil {
+			return fmt.Errorf("writing the address: %w; drop the role and create it again", err)
 		}
 		withPassword, err := analyst.URL(database, c.Name, login.Password)
 		if err != nil {

@@ -31,7 +31,9 @@ func (c *hookAddCmd) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("hook %d\nsecret, shown only once: %s\n", id, secret)
+		if _, err := fmt.Printf("hook %d\nsecret, shown only once: %s\n", id, secret); err != nil {
+			return fmt.Errorf("writing the secret: %w; remove hook %d and add it again", err, id)
+		}
 		return nil
 	})
 }

@@ -50,11 +50,16 @@ func (c *tokenCreateCmd) Run(ctx context.Context) error {
 
 // printSecret writes the secret alone to standard output, for scripts.
 func printSecret(name, secret string, asJSON bool) error {
+	var err error
 	if asJSON {
-		return printJSON(map[string]string{"name": name, "token": secret})
+		err = printJSON(map[string]string{"name": name, "token": secret})
+	} else {
+		fmt.Fprintf(os.Stderr, "token of %s, shown only once:\n", name)
+		_, err = fmt.Println(secret)
 	}
-	fmt.Fprintf(os.Stderr, "token of %s, shown only once:\n", name)
-	fmt.Println(secret)
+	if err != nil {
+		return fmt.Errorf("writing the secret: %w; presencelog token rotate replaces it", err)
+	}
 	return nil
 }
 
