@@ -154,11 +154,21 @@ func unmarshal(body []byte, into any) error {
 	case len(bytes.TrimSpace(body)) == 0:
 		return errors.New("the body is empty; it must be a JSON object")
 	case malformed:
-		return fmt.Errorf("the body is not JSON: %w at byte %d", syntax.Err, syntax.ByteOffset)
+		return fmt.Errorf("the body is not JSON: %s at byte %d", withoutQuote(syntax.Err.Error()), syntax.ByteOffset)
 	case err != nil || jsontext.Value(body).Kind() == 'n': // null would be decoded without an error
 		return errors.New("the body must be a JSON object")
 	}
 	return nil
+}
+
+// withoutQuote removes what a syntax error quotes after an invalid escape: up to 12 bytes, perhaps of a message.
+func withoutQuote(reason string) string {
+	for _, kind := range []string{"invalid escape sequence", "invalid surrogate pair"} {
+		if strings.HasPrefix(reason, kind) {
+			return kind
+		}
+	}
+	return reason
 }
 
 func text(field string, v jsontext.Value) (string, error) {
