@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
@@ -40,7 +42,7 @@ func TestPageRecoversWhenTheServiceDoes(t *testing.T) {
 	tb.until(`document.querySelector(".error").hidden && document.querySelector(".now .is-composing")`)
 }
 
-// A row under the pointer stays where it is, whatever the others do, so that nobody clicks another than the one they aim at.
+// A row under the pointer or with the focus stays where it is while the reader may click it, whatever the others do.
 func TestRowsUnderThePointerStay(t *testing.T) {
 	base := start(t)
 	for _, phone := range []string{"5544999999991", "5544999999992"} {
@@ -52,13 +54,38 @@ func TestRowsUnderThePointerStay(t *testing.T) {
 	first := `document.querySelector(".now tbody th a").title`
 	was := js[string](tb, first)
 	other := map[string]string{"5544999999991": "5544999999992", "5544999999992": "5544999999991"}[was]
-	js[bool](tb, `document.querySelector(".now tbody th a").focus(), true`)
+	js[bool](tb, `(() => {
+		const link = document.querySelector(".now tbody th a");
+		link.focus();
+		window.moving = setInterval(() => link.dispatchEvent(new PointerEvent("pointermove", { bubbles: true })), 100);
+		return true;
+	})()`)
 	post(t, base, "/webhooks/zapi", "i", other, "COMPOSING")
 	tb.until(`document.querySelector(".now .is-composing")`)
-	js[bool](tb, `new Promise((done) => setTimeout(() => done(true), 6000))`) // longer than the page takes to read again
+	const reads = `performance.getEntriesByType("resource").filter((e) => e.name.includes("/v1/now")).length`
+	before := js[int](tb, reads)
+	tb.until(reads + ` > ` + jsonOf(before+1))
 	if now := js[string](tb, first); now != was {
 		t.Errorf("the first row became %s under the focus on %s", now, was)
 	}
-	js[bool](tb, `document.activeElement.blur(), true`)
+	// The focus alone holds rows for a while only, and goes with its row.
+	js[bool](tb, `clearInterval(window.moving), true`)
 	tb.until(first + ` === ` + jsonOf(other))
+	if focused := js[string](tb, `document.activeElement.title ?? ""`); focused != was {
+		t.Errorf("the focus went from %s to %q", was, focused)
+	}
+}
+
+func TestRowsChangeAfterAClickOnAColumn(t *testing.T) {
+	base := start(t)
+	post(t, base, "/webhooks/zapi", "i", "1", "COMPOSING")
+	tb := open(t, base, options{})
+	tb.visit("/?show=typing")
+	tb.until(`document.querySelectorAll(".now tbody tr").length === 1`)
+	tb.do(chromedp.Click(chromedp.CSS(`th[data-sort=phone] button`)))
+	tb.until(`document.querySelector("th[data-sort=phone][aria-sort]") && document.activeElement.matches("th button")`)
+	post(t, base, "/webhooks/zapi", "i", "2", "COMPOSING")
+	tb.until(`document.querySelectorAll(".now tbody tr").length === 2`)
+	post(t, base, "/webhooks/zapi", "i", "1", "UNAVAILABLE")
+	tb.until(`document.querySelectorAll(".now tbody tr").length === 1 && document.querySelector(".now tbody th a").title === "2"`)
 }

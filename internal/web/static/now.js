@@ -14,6 +14,7 @@ const groups = /** @type {Record<string, string[]>} */ ({
 });
 const refreshEvery = 5000; // for counts, and rows that appear or disappear
 const refreshSoonest = 2000;
+const holdFor = 5000;
 
 /**
  * @param {Context} first
@@ -25,7 +26,11 @@ export function nowView(first) {
 
   /** @type {Map<string, ReturnType<typeof makeRow>>} */
   const rows = new Map();
-  const body = h("tbody");
+  let heldUntil = 0;
+  const hold = () => {
+    heldUntil = Date.now() + holdFor;
+  };
+  const body = h("tbody", { onpointermove: hold, onfocusin: hold });
   const chips = h("div", { class: "chips", role: "group", "aria-label": t("now.filter") });
   const note = h("p", { class: "quiet empty", hidden: true });
   const error = h("p", { class: "error", role: "alert", hidden: true });
@@ -134,8 +139,8 @@ export function nowView(first) {
     drawInstances(found.instances);
     const keys = found.contacts.map(keyOf);
     const keep = new Set(keys);
-    // Rows do not move under a pointer or the keyboard's focus, so that users can click them.
-    const held = !asked && (table.matches(":hover") || table.contains(document.activeElement));
+    // Rows do not move while a pointer moves over them or the focus has just reached them, so that users can click them.
+    const held = !asked && Date.now() < heldUntil && (body.matches(":hover") || body.contains(document.activeElement));
     for (const [key, row] of rows) {
       if (!keep.has(key) && !held) {
         row.element.remove();
@@ -145,11 +150,13 @@ export function nowView(first) {
     for (const state of found.contacts) {
       const row = rows.get(keyOf(state));
       if (row) row.set(state);
-      else rows.set(keyOf(state), makeRow(state, zone));
+      else if (!held) rows.set(keyOf(state), makeRow(state, zone));
     }
     if (!held && (order !== keys.join() || body.childElementCount !== keys.length)) {
       order = keys.join();
+      const focused = document.activeElement;
       body.replaceChildren(...keys.map((key) => rows.get(key)?.element));
+      if (focused instanceof HTMLElement && body.contains(focused)) focused.focus({ preventScroll: true });
     }
     table.hidden = rows.size === 0;
     note.hidden = rows.size > 0;
