@@ -36,8 +36,13 @@ func TestPageRecoversWhenTheServiceDoes(t *testing.T) {
 	if !js[bool](tb, `Boolean(document.querySelector(".now .is-available"))`) {
 		t.Error("what was known is gone")
 	}
+	tb.do(chromedp.Click(chromedp.CSS(`.now tbody th a`)))
+	tb.until(`location.pathname === "/contact" && !document.querySelector(".view > .error").hidden && document.querySelector(".sums .error")`)
 	second := run(first.Addr.String())
 	t.Cleanup(second.Stop)
+	tb.until(`document.querySelector(".view > .error").hidden && ` + drawn)
+	tb.until(`document.querySelector(".totals") && document.querySelector(".now-line-text .status")`)
+	tb.do(chromedp.NavigateBack())
 	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb.until(`document.querySelector(".error").hidden && document.querySelector(".now .is-composing")`)
 }

@@ -62,6 +62,25 @@ export async function get(path, query, signal) {
   throw new ApiError(response.status, response.status === 404 ? t("error.notFound") : problem.detail ?? t("error.other"));
 }
 
+const retryEvery = 5000;
+
+/**
+ * Runs a request again later if its error may pass, unless it is aborted before. A hidden page waits.
+ * @param {unknown} error
+ * @param {AbortSignal} signal
+ * @param {() => void} again
+ */
+export function retry(error, signal, again) {
+  if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429) return;
+  const timer = setInterval(() => {
+    if (signal.aborted) clearInterval(timer);
+    else if (!document.hidden) {
+      clearInterval(timer);
+      again();
+    }
+  }, retryEvery);
+}
+
 /**
  * Signs in with a token. The service sets a cookie that scripts cannot read.
  * @param {string} token

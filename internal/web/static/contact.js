@@ -1,6 +1,6 @@
 // Contact: the past of one contact, or of a few on one axis of time.
 
-import { address, get } from "./api.js";
+import { address, get, retry } from "./api.js";
 import { legend } from "./charts.js";
 import { h, put } from "./dom.js";
 import { duration, number, phoneText, statusText, t } from "./i18n.js";
@@ -29,6 +29,7 @@ export function contactView(first) {
   /** @type {import("./timeline.js").Track[]} */
   let tracks = [];
   let loaded = { from: 0, to: 0, perPixel: 0 };
+  let loading = false, changed = false;
 
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const nows = phones.map(() => h("p", { class: "now-line-text" }));
@@ -78,30 +79,40 @@ export function contactView(first) {
     go(query);
   }
 
-  /** Loads the timeline's range and somewhat more, unless it is loaded. */
+  /**
+   * Loads the timeline's range and somewhat more, unless it is loaded.
+   * @param {boolean} [again] also then; once the response is there if it is being loaded
+   */
   function need(again = false) {
     const length = range.to - range.from, perPixel = length / chart.plotWidth();
     const now = Date.now();
     const there = range.from >= loaded.from && Math.min(range.to, now) <= Math.max(loaded.to, now - 5000) &&
       (perPixel >= loaded.perPixel / 2 && perPixel <= loaded.perPixel * 2.5);
-    if (there && !again) return;
+    if (there && loading) changed ||= again;
+    if (there && (loading || !again)) return;
     const from = range.from - length / 4, to = range.to + length / 4;
     loaded = { from, to, perPixel };
     aborter.abort();
     aborter = new AbortController();
     const { signal } = aborter;
+    loading = true;
+    changed = false;
     const width = Math.round(chart.plotWidth() * 1.5);
     loadTracks(instance, phones, { from, to: Math.min(to, Math.max(now, from + 1000)) }, width, signal).then((list) => {
       if (signal.aborted) return;
+      loading = false;
       error.hidden = true;
       tracks = list;
       chart.setTracks(tracks);
       drawSpans();
+      if (changed) need(true);
     }, (e) => {
       if (signal.aborted) return;
+      loading = false;
       loaded.perPixel = 0;
       error.hidden = false;
       put(error, e.message);
+      retry(e, signal, () => need(true));
     });
   }
 

@@ -1,6 +1,6 @@
 // Instances, and one instance: its week by hours, totals by day, its most active contacts.
 
-import { get } from "./api.js";
+import { get, retry } from "./api.js";
 import { segments } from "./charts.js";
 import { h, put } from "./dom.js";
 import { duration, number, phoneText, t } from "./i18n.js";
@@ -33,7 +33,9 @@ export function instancesView({ title, zone }) {
       card.hidden = body.childElementCount === 0;
       put(note, body.childElementCount === 0 && [t("now.empty"), " ", h("a", { href: "/setup" }, t("now.setup"))]);
     } catch (e) {
-      if (!aborter.signal.aborted) put(note, e instanceof Error ? e.message : "");
+      if (aborter.signal.aborted) return;
+      put(note, e instanceof Error ? e.message : "");
+      retry(e, aborter.signal, load);
     }
   }
   load();
@@ -73,7 +75,9 @@ export function instanceView({ params, zone, go, title }) {
       }));
       if (found.contacts.length === 0) put(list, h("li", { class: "quiet" }, t("top.none")));
     } catch (e) {
-      if (!aborter.signal.aborted) put(list, h("li", { class: "error" }, e instanceof Error ? e.message : ""));
+      if (aborter.signal.aborted) return;
+      put(list, h("li", { class: "error" }, e instanceof Error ? e.message : ""));
+      retry(e, aborter.signal, () => load(order));
     }
   }
   load("typing");

@@ -13,6 +13,7 @@ import { address } from "./api.js";
 
 const batchEvery = 250; // milliseconds: fast enough, and limits the cost of a busy feed
 const pollEvery = 3000;
+const connectEvery = 15_000; // without the feed
 
 /**
  * Calls changed with the states that changed, or with null when all is to be read again. Nothing is asked for while the
@@ -26,8 +27,8 @@ export function follow(query, changed) {
   let source = null;
   /** @type {State[]} */
   let batch = [];
-  let timer = 0, polling = 0;
-  let missed = false;
+  let timer = 0, polling = 0, connecting = 0;
+  let missed = false; // whether there may be changes that the feed will not send
 
   function flush() {
     timer = 0;
@@ -40,12 +41,16 @@ export function follow(query, changed) {
     source?.close();
     source = null;
     if (!polling) polling = setInterval(() => changed(null), pollEvery);
+    connecting = setTimeout(connect, connectEvery);
   }
 
   function start() {
     if (source || polling) return;
     if (missed) changed(null);
-    missed = true;
+    connect();
+  }
+
+  function connect() {
     // A comma would separate names, so names with commas are not in the request. Subscribers filter the states.
     const plain = Object.entries(query).filter(([, value]) => ![value].flat().some((v) => String(v).includes(",")));
     source = new EventSource(address(["live"], Object.fromEntries(plain)));
@@ -54,7 +59,14 @@ export function follow(query, changed) {
       if (!timer) timer = setTimeout(flush, batchEvery);
     });
     source.addEventListener("resync", () => changed(null));
+    source.addEventListener("open", () => {
+      clearInterval(polling);
+      polling = 0;
+      if (missed) changed(null);
+      missed = false;
+    });
     source.addEventListener("error", () => {
+      missed = true;
       if (source?.readyState === EventSource.CLOSED) poll();
     });
   }
@@ -64,7 +76,9 @@ export function follow(query, changed) {
     source = null;
     clearInterval(polling);
     clearTimeout(timer);
+    clearTimeout(connecting);
     polling = timer = 0;
+    missed = true;
     batch = [];
   }
 

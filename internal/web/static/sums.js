@@ -1,6 +1,6 @@
 // Sums over the range of a contact or an instance: totals, bars, the week by hours, habits.
 
-import { get } from "./api.js";
+import { get, retry } from "./api.js";
 import { bars, habitCells, heatCells, measureChoice, totals, week } from "./charts.js";
 import { h, put } from "./dom.js";
 import { phoneText, t } from "./i18n.js";
@@ -69,8 +69,10 @@ export function sums({ instance, phones, zone }) {
     try {
       const map = await get([...base, "heatmap"], { ...query(r), measure }, signal);
       put(weekBox, week(heatCells(map.cells), measure, t("week.title")));
-    } catch {
-      if (!signal.aborted) put(weekBox);
+    } catch (e) {
+      if (signal.aborted) return;
+      put(weekBox);
+      retry(e, signal, loadWeek);
     }
   }
 
@@ -81,8 +83,10 @@ export function sums({ instance, phones, zone }) {
       const habits = await get([...base, "habits"], query(weekRange()), signal);
       put(habitBox, h("h2", {}, t("habits.title")), h("p", { class: "habit" }, habitText(habits.cells)),
         h("details", {}, h("summary", {}, t("habits.details", { n: habits.weeks })), week(habitCells(habits.cells), "inChat", t("habits.title"))));
-    } catch {
+    } catch (e) {
+      if (signal.aborted) return;
       put(habitBox);
+      retry(e, signal, loadHabits);
     }
   }
 
@@ -101,7 +105,9 @@ export function sums({ instance, phones, zone }) {
       shown = { buckets: found.buckets, bucket };
       drawBars();
     } catch (e) {
-      if (!signal.aborted) put(totalBox, h("p", { class: "error" }, e instanceof Error ? e.message : ""));
+      if (signal.aborted) return;
+      put(totalBox, h("p", { class: "error" }, e instanceof Error ? e.message : ""));
+      retry(e, signal, loadTotals);
     }
   }
 

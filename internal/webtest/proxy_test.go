@@ -1,0 +1,122 @@
+//go:build browser
+
+package webtest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// proxy stands between the page and the service.
+type proxy struct {
+	base string
+
+	mu    sync.Mutex
+	serve http.HandlerFunc
+}
+
+// through starts a proxy of the service at an address.
+func through(t *testing.T, base string) (p *proxy, forward http.HandlerFunc) {
+	t.Helper()
+	target, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward = (&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}).ServeHTTP
+	p = &proxy{serve: forward}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.mu.Lock()
+		serve := p.serve
+		p.mu.Unlock()
+		serve(w, r)
+	}))
+	t.Cleanup(server.Close)
+	p.base = server.URL
+	return p, forward
+}
+
+// set sets what responds from now on.
+func (p *proxy) set(serve http.HandlerFunc) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.serve = serve
+}
+
+func badGateway(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
+
+// await waits for a signal.
+func await(t *testing.T, signal <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-signal:
+	case <-time.After(pageTimeout):
+		t.Fatal("it never happened: " + what)
+	}
+}
+
+// drawn is whether the timeline shows something.
+const drawn = `[...document.querySelectorAll("path.sure, path.unsure")].some((p) => p.getAttribute("d"))`
+
+// typed are events of a contact that typed an hour ago.
+func typed(instance, phone string) [][4]string {
+	at := time.Now().UTC().Add(-time.Hour)
+	return [][4]string{
+		{instance, phone, "COMPOSING", at.Format(time.RFC3339)}, {instance, phone, "UNAVAILABLE", at.Add(time.Minute).Format(time.RFC3339)},
+	}
+}
+
+func TestPageRecoversBehindAProxy(t *testing.T) {
+	p, forward := through(t, startWith(t, typed("i", "1")...))
+	tb := open(t, p.base, options{})
+	tb.expect("502 (Bad Gateway)")
+	refused := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v1/") {
+			badGateway(w, r)
+			return
+		}
+		forward(w, r)
+	}
+	p.set(refused)
+	tb.visit("/instance?instance=i")
+	tb.until(`document.querySelector(".top .error") && document.querySelector(".sums .error")`)
+	p.set(forward)
+	tb.until(`document.querySelector(".top a") && document.querySelector(".totals") && document.querySelector(".week")`)
+
+	p.set(refused)
+	tb.visit(contactURL("i", "1"))
+	tb.until(`!document.querySelector(".view > .error").hidden`)
+	// Slower than the page polls without the feed.
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/live") {
+			badGateway(w, r)
+			return
+		}
+		if strings.HasSuffix(r.URL.Path, "/lanes") {
+			time.Sleep(5 * time.Second)
+		}
+		forward(w, r)
+	}
+	p.set(slow)
+	tb.until(`document.querySelector(".view > .error").hidden && ` + drawn)
+	tb.until(`document.querySelector(".totals")`)
+	feed := make(chan struct{}, 1)
+	p.set(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/live") {
+			select {
+			case feed <- struct{}{}:
+			default:
+			}
+		}
+		forward(w, r)
+	})
+	await(t, feed, "the page asks for the feed again")
+}
+
+// The response of an older request must not replace that of a newer one.
+// What a view has started must not change the address of the next one.
