@@ -119,4 +119,44 @@ func TestPageRecoversBehindAProxy(t *testing.T) {
 }
 
 // The response of an older request must not replace that of a newer one.
+func TestNewRequestsReplaceOlderOnes(t *testing.T) {
+	p, forward := through(t, startWith(t, typed("i", "1")...))
+	tb := open(t, p.base, options{})
+	for _, c := range []struct{ path, older, first, second, ready string }{
+		{"/instance?instance=i", "/top?", `true`, `document.querySelector('.head [data-value="visits"]').click()`, `document.querySelector(".top a")`},
+		{
+			contactURL("i", "1"), "measure=typing", `document.querySelector('.sums [data-value="typing"]').click()`,
+			`document.querySelector('.sums [data-value="recording"]').click()`, `document.querySelector(".week")`,
+		},
+		{
+			contactURL("i", "1"), "search=5", `set("5")`, `set("1")`, `document.querySelector("#found")`,
+		},
+	} {
+		aborted := make(chan struct{})
+		var once sync.Once
+		asked := make(chan struct{})
+		p.set(func(w http.ResponseWriter, r *http.Request) {
+			hold := false
+			if strings.Contains(r.URL.String(), c.older) {
+				once.Do(func() { hold = true })
+			}
+			if !hold {
+				forward(w, r)
+				return
+			}
+			close(asked)
+			<-r.Context().Done() // the page no longer waits
+			close(aborted)
+		})
+		tb.visit(c.path)
+		const set = `const set = (text) => { const input = document.querySelector("#compare"); input.value = text; input.dispatchEvent(new Event("input")); };`
+		tb.until(`document.querySelector(".totals")`)
+		js[bool](tb, `(() => { `+set+c.first+`; return true; })()`)
+		await(t, asked, c.older)
+		js[bool](tb, `(() => { `+set+c.second+`; return true; })()`)
+		await(t, aborted, "the page aborts "+c.older)
+		tb.until(c.ready)
+	}
+}
+
 // What a view has started must not change the address of the next one.

@@ -62,6 +62,23 @@ export async function get(path, query, signal) {
   throw new ApiError(response.status, response.status === 404 ? t("error.notFound") : problem.detail ?? t("error.other"));
 }
 
+/** Requests of which only the latest counts: next aborts those before it and returns its signal. After stop there are none. */
+export function latest() {
+  let aborter = new AbortController();
+  let stopped = false;
+  return {
+    next() {
+      aborter.abort();
+      if (!stopped) aborter = new AbortController();
+      return aborter.signal;
+    },
+    stop() {
+      stopped = true;
+      aborter.abort();
+    },
+  };
+}
+
 const retryEvery = 5000;
 
 /**

@@ -1,6 +1,6 @@
 // Contact: the past of one contact, or of a few on one axis of time.
 
-import { address, get, retry } from "./api.js";
+import { address, get, latest, retry } from "./api.js";
 import { legend } from "./charts.js";
 import { h, put } from "./dom.js";
 import { duration, number, phoneText, statusText, t } from "./i18n.js";
@@ -24,7 +24,7 @@ export function contactView(first) {
   const instance = params.get("instance") ?? "";
   const phones = params.getAll("phone").filter((p, i, all) => p && all.indexOf(p) === i).slice(0, mostContacts);
   let range = rangeOf(params);
-  let aborter = new AbortController();
+  const lanes = latest(), statuses = latest(), suggestions = latest();
   let settling = 0;
   /** @type {import("./timeline.js").Track[]} */
   let tracks = [];
@@ -92,9 +92,7 @@ export function contactView(first) {
     if (there && (loading || !again)) return;
     const from = range.from - length / 4, to = range.to + length / 4;
     loaded = { from, to, perPixel };
-    aborter.abort();
-    aborter = new AbortController();
-    const { signal } = aborter;
+    const signal = lanes.next();
     loading = true;
     changed = false;
     const width = Math.round(chart.plotWidth() * 1.5);
@@ -163,7 +161,8 @@ export function contactView(first) {
       id: "compare", list: "found", autocomplete: "off", spellcheck: "false", maxlength: 128, placeholder: t("compare.hint"),
       async oninput() {
         if (known.has(input.value)) return;
-        const list = await get(["instances", instance, "contacts"], { search: input.value, limit: 20 }).catch(() => ({ contacts: [] }));
+        const list = await get(["instances", instance, "contacts"], { search: input.value, limit: 20 }, suggestions.next()).catch(() => null);
+        if (!list) return;
         known = new Set(list.contacts.map((/** @type {any} */ c) => c.phone));
         put(found, list.contacts.filter((/** @type {any} */ c) => !phones.includes(c.phone)).map((/** @type {any} */ c) => h("option", { value: c.phone }, phoneText(c.phone))));
       },
@@ -218,8 +217,9 @@ export function contactView(first) {
   }
 
   function drawNow() {
+    const signal = statuses.next();
     phones.forEach(async (phone, i) => {
-      const c = await get(["instances", instance, "contacts", phone]).catch(() => null);
+      const c = await get(["instances", instance, "contacts", phone], {}, signal).catch(() => null);
       if (c) put(nows[i], h("span", { class: "status" }, statusMark(c.status), statusText(c.status)), h("span", { class: "quiet" }, t("contact.since", { at: shortTime(c.since, zone) })));
     });
   }
@@ -262,7 +262,7 @@ export function contactView(first) {
       clearTimeout(settling);
       clearTimeout(refreshing);
       stopFeed();
-      aborter.abort();
+      for (const requests of [lanes, statuses, suggestions]) requests.stop();
       below.close();
       chart.close();
     },

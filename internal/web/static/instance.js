@@ -1,6 +1,6 @@
 // Instances, and one instance: its week by hours, totals by day, its most active contacts.
 
-import { get, retry } from "./api.js";
+import { get, latest, retry } from "./api.js";
 import { segments } from "./charts.js";
 import { h, put } from "./dom.js";
 import { duration, number, phoneText, t } from "./i18n.js";
@@ -58,13 +58,14 @@ export function instanceView({ params, zone, go, title }) {
   bar.set(range);
   const below = sums({ instance, phones: [], zone });
   below.load(range);
-  const aborter = new AbortController();
+  const requests = latest();
   const list = h("ol", { class: "top" });
   const by = segments(t("top.by"), ["typing", "recording", "inChat", "visits"].map((b) => [b, t("top." + b)]), "typing", load);
   /** @param {string} order */
   async function load(order) {
+    const signal = requests.next();
     try {
-      const found = await get(["instances", instance, "top"], { ...query, by: order, limit: 10 }, aborter.signal);
+      const found = await get(["instances", instance, "top"], { ...query, by: order, limit: 10 }, signal);
       const value = (/** @type {any} */ c) => (order === "visits" ? c.count : c.seconds);
       const most = Math.max(1, ...found.contacts.map(value));
       put(list, found.contacts.map((/** @type {any} */ c) => {
@@ -75,9 +76,9 @@ export function instanceView({ params, zone, go, title }) {
       }));
       if (found.contacts.length === 0) put(list, h("li", { class: "quiet" }, t("top.none")));
     } catch (e) {
-      if (aborter.signal.aborted) return;
+      if (signal.aborted) return;
       put(list, h("li", { class: "error" }, e instanceof Error ? e.message : ""));
-      retry(e, aborter.signal, () => load(order));
+      retry(e, signal, () => load(order));
     }
   }
   load("typing");
@@ -88,7 +89,7 @@ export function instanceView({ params, zone, go, title }) {
     below.element,
     h("section", { class: "card" }, h("div", { class: "head" }, h("h2", {}, t("top.title")), by.element), list)),
     close() {
-      aborter.abort();
+      requests.stop();
       below.close();
     },
   };

@@ -1,6 +1,6 @@
 // Sums over the range of a contact or an instance: totals, bars, the week by hours, habits.
 
-import { get, retry } from "./api.js";
+import { get, latest, retry } from "./api.js";
 import { bars, habitCells, heatCells, measureChoice, totals, week } from "./charts.js";
 import { h, put } from "./dom.js";
 import { phoneText, t } from "./i18n.js";
@@ -19,7 +19,7 @@ export function sums({ instance, phones, zone }) {
   /** @type {import("./lanes.js").Measure} */
   let measure = "inChat";
   let range = { from: 0, to: 0 };
-  let aborter = new AbortController();
+  const requests = latest(), weeks = latest();
   const single = phones.length < 2;
   const base = ["instances", instance, ...(phones.length === 1 ? ["contacts", phones[0]] : [])];
   const totalBox = h("div"), barBox = h("div", { class: "chart" }), weekBox = h("div"), habitBox = h("div");
@@ -63,12 +63,12 @@ export function sums({ instance, phones, zone }) {
   }
 
   async function loadWeek() {
-    const { signal } = aborter;
+    const signal = weeks.next(), of = measure;
     const r = weekRange();
     put(weekNote, rangeText(r.from, r.to, zone));
     try {
-      const map = await get([...base, "heatmap"], { ...query(r), measure }, signal);
-      put(weekBox, week(heatCells(map.cells), measure, t("week.title")));
+      const map = await get([...base, "heatmap"], { ...query(r), measure: of }, signal);
+      put(weekBox, week(heatCells(map.cells), of, t("week.title")));
     } catch (e) {
       if (signal.aborted) return;
       put(weekBox);
@@ -76,9 +76,9 @@ export function sums({ instance, phones, zone }) {
     }
   }
 
-  async function loadHabits() {
+  /** @param {AbortSignal} signal */
+  async function loadHabits(signal) {
     if (phones.length !== 1) return;
-    const { signal } = aborter;
     try {
       const habits = await get([...base, "habits"], query(weekRange()), signal);
       put(habitBox, h("h2", {}, t("habits.title")), h("p", { class: "habit" }, habitText(habits.cells)),
@@ -86,12 +86,12 @@ export function sums({ instance, phones, zone }) {
     } catch (e) {
       if (signal.aborted) return;
       put(habitBox);
-      retry(e, signal, loadHabits);
+      retry(e, signal, () => loadHabits(signal));
     }
   }
 
-  async function loadTotals() {
-    const { signal } = aborter;
+  /** @param {AbortSignal} signal */
+  async function loadTotals(signal) {
     const r = { from: range.from, to: Math.min(range.to, Date.now()) };
     const bucket = bucketFor(r);
     try {
@@ -107,7 +107,7 @@ export function sums({ instance, phones, zone }) {
     } catch (e) {
       if (signal.aborted) return;
       put(totalBox, h("p", { class: "error" }, e instanceof Error ? e.message : ""));
-      retry(e, signal, loadTotals);
+      retry(e, signal, () => loadTotals(signal));
     }
   }
 
@@ -116,16 +116,16 @@ export function sums({ instance, phones, zone }) {
     /** @param {{from: number, to: number}} next */
     load(next) {
       range = next;
-      aborter.abort();
-      aborter = new AbortController();
-      loadTotals();
+      const signal = requests.next();
+      loadTotals(signal);
       if (single) {
         loadWeek();
-        loadHabits();
+        loadHabits(signal);
       }
     },
     close() {
-      aborter.abort();
+      requests.stop();
+      weeks.stop();
       observer.disconnect();
     },
   };
