@@ -159,4 +159,38 @@ func TestNewRequestsReplaceOlderOnes(t *testing.T) {
 	}
 }
 
+func TestRawEventsByPages(t *testing.T) {
+	var events [][4]string
+	for i := range 60 {
+		events = append(events, [4]string{"i", "1", "AVAILABLE", time.Now().UTC().Add(-time.Hour + time.Duration(i)*time.Second).Format(time.RFC3339)})
+	}
+	p, forward := through(t, startWith(t, events...))
+	tb := open(t, p.base, options{})
+	tb.expect("502 (Bad Gateway)")
+	const raw = `[...document.querySelectorAll("details")].find((d) => d.textContent.startsWith("Raw events"))`
+	tb.visit(contactURL("i", "1") + "&from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z")
+	js[bool](tb, raw+`.open = true`)
+	tb.until(raw + `.textContent.includes("There are no events in this range.")`)
+
+	p.set(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/events") {
+			badGateway(w, r)
+			return
+		}
+		forward(w, r)
+	})
+	tb.visit(contactURL("i", "1"))
+	js[bool](tb, raw+`.open = true`)
+	tb.until(raw + `.textContent.includes("could not respond")`)
+	p.set(forward)
+	rows := raw + `.querySelectorAll("tbody tr").length`
+	tb.until(rows + ` === 50 && !` + raw + `.textContent.includes("could not respond")`)
+	js[bool](tb, `(() => { const more = `+raw+`.querySelector("button"); more.click(); more.click(); return true; })()`)
+	tb.until(rows + ` >= 60`)
+	js[int](tb, `fetch("/v1/instances/i/contacts/1/events").then((r) => r.json()).then(() => 0)`) // a second response would be here by now
+	if n := js[int](tb, rows); n != 60 {
+		t.Errorf("60 events are %d rows", n)
+	}
+}
+
 // What a view has started must not change the address of the next one.

@@ -24,7 +24,7 @@ export function contactView(first) {
   const instance = params.get("instance") ?? "";
   const phones = params.getAll("phone").filter((p, i, all) => p && all.indexOf(p) === i).slice(0, mostContacts);
   let range = rangeOf(params);
-  const lanes = latest(), statuses = latest(), suggestions = latest();
+  const lanes = latest(), statuses = latest(), suggestions = latest(), pages = latest();
   let settling = 0;
   /** @type {import("./timeline.js").Track[]} */
   let tracks = [];
@@ -182,7 +182,8 @@ export function contactView(first) {
   /** The events as received, newest first. */
   function eventList() {
     const body = h("tbody");
-    const more = h("button", { type: "button", hidden: true, onclick: () => next() });
+    const note = h("p", { class: "quiet" });
+    const more = h("button", { type: "button", hidden: true, onclick: () => next() }, t("events.more"));
     /** @type {{from: string, to: string}} */
     let query = { from: "", to: "" };
     let cursor = "", open = false;
@@ -192,17 +193,24 @@ export function contactView(first) {
         if (open && !cursor && !body.childElementCount) next();
       },
     }, h("summary", {}, h("h2", {}, t("events.title"))), h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": t("events.title") },
-      h("table", { class: "list small" }, h("thead", {}, h("tr", {}, ["at", "status", "lastSeen", "extra"].map((c) => h("th", { scope: "col" }, t("events." + c))))), body)), more));
+      h("table", { class: "list small" }, h("thead", {}, h("tr", {}, ["at", "status", "lastSeen", "extra"].map((c) => h("th", { scope: "col" }, t("events." + c))))), body)), note, more));
     async function next() {
-      const asked = query;
-      const page = await get(["instances", instance, "contacts", phones[0], "events"], { ...query, order: "desc", limit: 50, cursor });
-      if (asked !== query) return;
+      const signal = pages.next();
+      let page;
+      try {
+        page = await get(["instances", instance, "contacts", phones[0], "events"], { ...query, order: "desc", limit: 50, cursor }, signal);
+      } catch (e) {
+        if (signal.aborted) return;
+        put(note, e instanceof Error ? e.message : "");
+        retry(e, signal, next);
+        return;
+      }
       cursor = page.nextCursor ?? "";
       more.hidden = !cursor;
-      put(more, t("events.more"));
       body.append(...page.events.map((/** @type {any} */ e) => h("tr", {}, h("td", {}, dateTime(e.receivedAt, zone)),
         h("td", {}, h("span", { class: "status" }, statusMark(e.status), statusText(e.status))),
         h("td", { class: "num" }, e.lastSeen ?? "–"), h("td", { class: "extra" }, e.extra ? h("bdi", {}, JSON.stringify(e.extra)) : "–"))));
+      put(note, body.childElementCount === 0 && t("events.none"));
     }
     return {
       element: phones.length === 1 ? box : null,
@@ -211,7 +219,9 @@ export function contactView(first) {
         query = { from: new Date(r.from).toISOString(), to: new Date(Math.max(r.from + 1, Math.min(r.to, Date.now()))).toISOString() };
         cursor = "";
         put(body);
+        put(note);
         if (open) next();
+        else pages.next(); // a response for the range before is dropped
       },
     };
   }
@@ -262,7 +272,7 @@ export function contactView(first) {
       clearTimeout(settling);
       clearTimeout(refreshing);
       stopFeed();
-      for (const requests of [lanes, statuses, suggestions]) requests.stop();
+      for (const requests of [lanes, statuses, suggestions, pages]) requests.stop();
       below.close();
       chart.close();
     },

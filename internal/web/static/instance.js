@@ -17,14 +17,15 @@ export function instancesView({ title, zone }) {
   title(t("nav.instances"));
   const body = h("tbody");
   const note = h("p", { class: "quiet empty" });
-  const aborter = new AbortController();
+  const pages = latest();
   const more = h("button", { type: "button", hidden: true, onclick: () => load() }, t("now.next"));
   const card = h("section", { class: "card", hidden: true }, h("table", { class: "list stack" }, h("caption", { class: "sr" }, t("nav.instances")),
     h("thead", {}, h("tr", {}, ["instances.id", "instances.first", "instances.last"].map((n) => h("th", { scope: "col" }, t(n))))), body));
   let cursor = "";
   async function load() {
+    const signal = pages.next();
     try {
-      const found = await get(["instances"], { cursor }, aborter.signal);
+      const found = await get(["instances"], { cursor }, signal);
       cursor = found.nextCursor ?? "";
       more.hidden = !cursor;
       body.append(...found.instances.map((/** @type {any} */ i) => h("tr", {},
@@ -33,15 +34,15 @@ export function instancesView({ title, zone }) {
       card.hidden = body.childElementCount === 0;
       put(note, body.childElementCount === 0 && [t("now.empty"), " ", h("a", { href: "/setup" }, t("now.setup"))]);
     } catch (e) {
-      if (aborter.signal.aborted) return;
+      if (signal.aborted) return;
       put(note, e instanceof Error ? e.message : "");
-      retry(e, aborter.signal, load);
+      retry(e, signal, load);
     }
   }
   load();
   return {
     element: h("div", { class: "view" }, h("h1", {}, t("nav.instances")), card, note, more),
-    close: () => aborter.abort(),
+    close: pages.stop,
   };
 }
 
