@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // proxy stands between the page and the service.
@@ -194,3 +196,33 @@ func TestRawEventsByPages(t *testing.T) {
 }
 
 // What a view has started must not change the address of the next one.
+func TestClosedViewsDoNothing(t *testing.T) {
+	tb := open(t, startWith(t, typed("i", "1")...), options{})
+	tb.visit("/")
+	tb.until(`document.querySelector(".now tbody th a")`)
+	settled := func() { js[bool](tb, `new Promise((done) => setTimeout(() => done(true), 1000))`) } // longer than moves and typing take
+	js[bool](tb, `(() => {
+		const search = document.querySelector("#search");
+		search.value = "1";
+		search.dispatchEvent(new Event("input"));
+		document.querySelector(".now tbody th a").click();
+		return true;
+	})()`)
+	settled()
+	if at := js[string](tb, `location.pathname`); at != "/contact" {
+		t.Errorf("the address of a contact is %s", at)
+	}
+	tb.visit(contactURL("i", "1"))
+	tb.until(drawn)
+	for _, move := range []string{
+		`new KeyboardEvent("keydown", { key: "ArrowLeft" })`, `new WheelEvent("wheel", { deltaX: 100 })`,
+	} {
+		js[bool](tb, `document.querySelector(".plot").dispatchEvent(`+move+`), document.querySelector("nav a").click(), true`)
+		settled()
+		if at := js[string](tb, `location.pathname`); at != "/" {
+			t.Errorf("after %s the address of Now is %s", move, at)
+		}
+		tb.do(chromedp.NavigateBack())
+		tb.until(`location.pathname === "/contact" && ` + drawn)
+	}
+}

@@ -26,6 +26,7 @@ export function nowView(first) {
 
   /** @type {Map<string, ReturnType<typeof makeRow>>} */
   const rows = new Map();
+  let typing = 0, refreshing = 0; // timers
   let heldUntil = 0;
   const hold = () => {
     heldUntil = Date.now() + holdFor;
@@ -43,7 +44,10 @@ export function nowView(first) {
         : t("now." + name))))), body);
   const search = h("input", {
     id: "search", type: "search", placeholder: t("now.searchHint"), autocomplete: "off", spellcheck: "false", maxlength: 128,
-    oninput: debounce(() => change({ search: search.value.trim(), cursor: "" }, true), 250),
+    oninput() {
+      clearTimeout(typing);
+      typing = setTimeout(() => change({ search: search.value.trim(), cursor: "" }, true), 250);
+    },
   });
   const instance = h("select", { id: "instance", onchange: () => change({ instance: instance.value, cursor: "" }) });
   const pause = h("button", { type: "button", class: "pause", "aria-pressed": "false", onclick: togglePause });
@@ -98,7 +102,7 @@ export function nowView(first) {
   function soon() {
     if (dirty) return;
     dirty = true;
-    setTimeout(() => {
+    refreshing = setTimeout(() => {
       dirty = false;
       load();
     }, Math.max(0, loadedAt + refreshSoonest - Date.now()));
@@ -254,6 +258,8 @@ export function nowView(first) {
     close() {
       clearInterval(clock);
       clearInterval(refresher);
+      clearTimeout(typing);
+      clearTimeout(refreshing);
       stopFeed();
       aborter.abort();
     },
@@ -271,16 +277,4 @@ function keyOf(state) {
  */
 function searched(text) {
   return /^\+[\d ()-]+$/.test(text) ? text.replace(/\D/g, "") : text;
-}
-
-/**
- * @param {() => void} f
- * @param {number} wait
- */
-function debounce(f, wait) {
-  let timer = 0;
-  return () => {
-    clearTimeout(timer);
-    timer = setTimeout(f, wait);
-  };
 }

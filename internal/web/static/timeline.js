@@ -40,6 +40,7 @@ export function timeline({ zone, onrange }) {
   let chosen = null;
   let laneHeight = 24;
   let frame = 0;
+  let closed = false;
 
   const svg = s("svg", { "aria-hidden": "true" });
   const tip = h("div", { class: "tip", hidden: true });
@@ -53,7 +54,7 @@ export function timeline({ zone, onrange }) {
     draw();
   });
   observer.observe(plot);
-  gestures(plot, { scale, pan: panPixels, zoom, settle: () => onrange(view, true) });
+  gestures(plot, { scale, pan: panPixels, zoom, settle: () => report(true) });
 
   function gutter() {
     return width >= 640 ? 96 : 0;
@@ -131,7 +132,12 @@ export function timeline({ zone, onrange }) {
   function move(range, settled = false) {
     view = clamp(range);
     draw();
-    onrange(view, settled);
+    report(settled);
+  }
+
+  /** @param {boolean} settled */
+  function report(settled) {
+    if (!closed) onrange(view, settled);
   }
 
   /** @param {number} pixels */
@@ -163,7 +169,7 @@ export function timeline({ zone, onrange }) {
     const step = (/** @type {number} */ time) => {
       const p = Math.min(1, Math.max(0, (time - began) / 180)), ease = 1 - (1 - p) ** 3;
       move({ from: start.from + (goal.from - start.from) * ease, to: start.to + (goal.to - start.to) * ease }, p === 1);
-      if (p < 1) requestAnimationFrame(step);
+      if (p < 1 && !closed) requestAnimationFrame(step);
     };
     requestAnimationFrame(step);
   }
@@ -306,6 +312,7 @@ export function timeline({ zone, onrange }) {
       draw();
     },
     close() {
+      closed = true;
       observer.disconnect();
       cancelAnimationFrame(frame);
     },
