@@ -207,3 +207,15 @@ func TestRangeLinksShowTheSameRange(t *testing.T) {
 	tb.do(chromedp.Focus(chromedp.CSS(`details.spans tbody tr`)))
 	tb.until(`document.querySelector(".chosen")`)
 }
+
+func TestSkippedLocalTimesAreLater(t *testing.T) {
+	tb := timelineOf(t, options{}, hour+"&tz=America/New_York")
+	js[bool](tb, `(() => {
+		const [from, to] = document.querySelectorAll(".custom input");
+		from.value = "2026-03-08T02:30";
+		to.value = "2026-03-08T12:00";
+		document.querySelector(".custom .primary").click();
+		return true;
+	})()`)
+	tb.until(`location.search.includes("from=2026-03-08T07%3A30%3A00Z")`)
+}

@@ -52,14 +52,15 @@ export function wall(ms, zone) {
 }
 
 /**
- * The moment at which the clock on the wall shows this.
+ * The moment at which the clock on the wall shows this. If the clock skips it, as much later as it skips.
  * @param {number} clock
  * @param {string} zone
  */
 export function unwall(clock, zone) {
   let ms = clock - (wall(clock, zone) - clock);
   ms = clock - (wall(ms, zone) - ms);
-  return ms;
+  const shown = wall(ms, zone);
+  return shown < clock ? ms + (clock - shown) : ms;
 }
 
 const second = 1000, minute = 60 * second, hour = 60 * minute, day = 24 * hour;
@@ -95,13 +96,14 @@ export function ticks(from, to, most, zone) {
  * @param {string} zone
  */
 function stepTicks(from, to, step, zone) {
+  /** @type {Tick[]} */
   const list = [];
   const base = step >= 2 * day ? 4 * day : 0; // 1970-01-05 was a Monday
   let clock = Math.ceil((wall(from, zone) - base) / step) * step + base;
   for (; ; clock += step) {
     const at = unwall(clock, zone);
     if (at > to) return list;
-    if (at < from) continue;
+    if (at < from || list.some((tick) => tick.at === at)) continue; // a skipped time is the next one
     const midnight = clock % day === 0;
     const label = midnight
       ? format(zone, { day: "numeric", month: "short", ...(step < 2 * day && { weekday: "short" }) }).format(at)
