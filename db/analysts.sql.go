@@ -188,3 +188,14 @@ func (q *Queries) RestrictStatements(ctx context.Context) ([]string, error) {
 	}
 	return items, nil
 }
+
+const roleExists = `-- name: RoleExists :one
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = $1::text)
+`
+
+func (q *Queries) RoleExists(ctx context.Context, roleName string) (bool, error) {
+	row := q.db.QueryRow(ctx, roleExists, roleName)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}

@@ -35,6 +35,9 @@ WHERE
     AND has_function_privilege('public', p.oid, 'EXECUTE')
     AND pg_has_role(p.proowner, 'USAGE');
 
+-- name: RoleExists :one
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = @role_name::text);
+
 -- name: DropAnalystStatements :many
 -- Only members of a role may drop what it owns, as its temporary tables, and what it may do.
 SELECT

@@ -89,7 +89,7 @@ func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, login Login) err
 	})
 }
 
-// Drop drops a role that Create has created.
+// Drop drops a role that Create has created, or forgets it if the database was restored on a server without it.
 func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
@@ -99,6 +99,10 @@ func Drop(ctx context.Context, pool *pgxpool.Pool, name string) error {
 		}
 		if n == 0 {
 			return fmt.Errorf("there is no analyst %q", name)
+		}
+		exists, err := q.RoleExists(ctx, name)
+		if err != nil || !exists {
+			return err
 		}
 		statements, err := q.DropAnalystStatements(ctx, name)
 		if err != nil {
@@ -140,7 +144,7 @@ func explain(err error, user string) error {
 		return fmt.Errorf("the role %s, which presencelog connects as, may not create or drop this role: as a superuser, run "+
 			"ALTER ROLE %s CREATEROLE (%w)", user, pgx.Identifier{user}.Sanitize(), err)
 	case pgerrcode.DuplicateObject:
-		return errors.New("a role with this name already exists; choose another name, or drop it first")
+		return errors.New("a role with this name already exists; choose another name, or drop it with SQL: DROP ROLE")
 	}
 	return err
 }

@@ -170,6 +170,13 @@ func TestListAndDrop(t *testing.T) {
 	if err := analyst.Drop(t.Context(), pool, gone); err != nil {
 		t.Fatal(err)
 	}
+	// As after a restore on another server.
+	if _, err := pool.Exec(t.Context(), "INSERT INTO analysts (role_name) VALUES ('elsewhere')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := analyst.Drop(t.Context(), pool, "elsewhere"); err != nil {
+		t.Error(err)
+	}
 	list, err := analyst.List(t.Context(), pool)
 	if want := []analyst.Analyst{{Name: one, Instances: []string{"north", "south"}}}; err != nil || !reflect.DeepEqual(list, want) {
 		t.Errorf("%+v, %v", list, err)
