@@ -74,6 +74,7 @@ func typed(instance, phone string) [][4]string {
 }
 
 func TestPageRecoversBehindAProxy(t *testing.T) {
+	t.Parallel()
 	p, forward := through(t, startWith(t, typed("i", "1")...))
 	tb := open(t, p.base, options{})
 	tb.expect("502 (Bad Gateway)")
@@ -122,6 +123,7 @@ func TestPageRecoversBehindAProxy(t *testing.T) {
 
 // The response of an older request must not replace that of a newer one.
 func TestNewRequestsReplaceOlderOnes(t *testing.T) {
+	t.Parallel()
 	p, forward := through(t, startWith(t, typed("i", "1")...))
 	tb := open(t, p.base, options{})
 	for _, c := range []struct{ path, older, first, second, ready string }{
@@ -162,6 +164,7 @@ func TestNewRequestsReplaceOlderOnes(t *testing.T) {
 }
 
 func TestRawEventsByPages(t *testing.T) {
+	t.Parallel()
 	var events [][4]string
 	for i := range 60 {
 		events = append(events, [4]string{"i", "1", "AVAILABLE", time.Now().UTC().Add(-time.Hour + time.Duration(i)*time.Second).Format(time.RFC3339)})
@@ -197,6 +200,7 @@ func TestRawEventsByPages(t *testing.T) {
 
 // What a view has started must not change the address of the next one.
 func TestClosedViewsDoNothing(t *testing.T) {
+	t.Parallel()
 	tb := open(t, startWith(t, typed("i", "1")...), options{})
 	tb.visit("/")
 	tb.until(`document.querySelector(".now tbody th a")`)

@@ -13,6 +13,7 @@ import (
 )
 
 func TestPageRecoversWhenTheServiceDoes(t *testing.T) {
+	t.Parallel()
 	database := pgtest.URL(t)
 	run := func(listen string) *app.App {
 		t.Helper()
@@ -49,6 +50,7 @@ func TestPageRecoversWhenTheServiceDoes(t *testing.T) {
 
 // A row under the pointer or with the focus stays where it is while the reader may click it, whatever the others do.
 func TestRowsUnderThePointerStay(t *testing.T) {
+	t.Parallel()
 	base := start(t)
 	for _, phone := range []string{"5544999999991", "5544999999992"} {
 		post(t, base, "/webhooks/zapi", "i", phone, "AVAILABLE")
@@ -82,6 +84,7 @@ func TestRowsUnderThePointerStay(t *testing.T) {
 }
 
 func TestRowsChangeAfterAClickOnAColumn(t *testing.T) {
+	t.Parallel()
 	base := start(t)
 	post(t, base, "/webhooks/zapi", "i", "1", "COMPOSING")
 	tb := open(t, base, options{})
