@@ -201,9 +201,12 @@ func (f *follower) lastEvents(ctx context.Context, h *Hub) ([]db.RecentEventsRow
 // add converts rows to events of contacts and passes them to a function, with the hub locked.
 func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, to func([]entry)) error {
 	names := map[int32]name{}
-	database, err := h.q.DatabaseIdentity(ctx)
-	if err != nil {
-		return err
+	database := f.database
+	if len(rows) > 0 {
+		var err error
+		if database, err = h.q.DatabaseIdentity(ctx); err != nil {
+			return err
+		}
 	}
 	h.mu.Lock()
 	if database != f.database { // a restored one may have other contacts with these ids
