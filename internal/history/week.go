@@ -77,7 +77,7 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 	if err != nil {
 		return h, err
 	}
-	present, weeks := newTally(in, zone), newTally(in, zone)
+	present, weeks := newHourCounts(in, zone), newHourCounts(in, zone)
 	for _, hour := range hours {
 		if hour.inside > 0 || hour.starts > 0 {
 			present.add(hour.start.In(zone))
@@ -102,24 +102,24 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 
 const weekHours = 7 * 24
 
-// tally counts for each hour of the week in how many weeks of a range it was added. An hour that comes twice, since the clocks
+// hourCounts has for each hour of the week in how many weeks of a range it was added. An hour that comes twice, since the clocks
 // go back, counts once.
-type tally struct {
+type hourCounts struct {
 	cells [weekHours]int
 	first int    // number of the first hour that seen has room for
 	seen  []bool // by the number of the hour
 }
 
-func newTally(in Range, zone *time.Location) *tally {
+func newHourCounts(in Range, zone *time.Location) *hourCounts {
 	const margin = 48 // more than clocks have gone back, a day at most
 	first, last := hourNumber(in.From.In(zone))-margin, hourNumber(in.To.In(zone))+margin
-	return &tally{first: first, seen: make([]bool, last-first+1)}
+	return &hourCounts{first: first, seen: make([]bool, last-first+1)}
 }
 
-func (t *tally) add(at time.Time) {
-	if n := hourNumber(at) - t.first; !t.seen[n] {
-		t.seen[n] = true
-		t.cells[weekHour(at)]++
+func (c *hourCounts) add(at time.Time) {
+	if n := hourNumber(at) - c.first; !c.seen[n] {
+		c.seen[n] = true
+		c.cells[weekHour(at)]++
 	}
 }
 
