@@ -57,9 +57,9 @@ CREATE TABLE contacts (
 );
 COMMENT ON COLUMN contacts.phone IS 'phone as the gateway sends it, within one instance';
 
--- The columns stand in the order that packs a row best: 44 bytes with its line pointer when last_seen and extra are NULL.
--- No foreign key to contacts: its check would cost each insert a look-up; the writer takes contact_id from contacts.
--- The key is also the one index that serves a contact's history; status rides along so that spans need the index alone.
+-- The order of the columns makes a row as small as possible: 44 bytes with its line pointer if last_seen and extra are NULL.
+-- There is no foreign key to contacts, since its check would cost each insert a lookup. The key includes status, so that spans
+-- need an index-only scan.
 CREATE TABLE events (
     received_at timestamptz NOT NULL,
     last_seen bigint,
@@ -69,19 +69,19 @@ CREATE TABLE events (
     extra json,
     PRIMARY KEY (contact_id, received_at, seq) INCLUDE (status)
 ) PARTITION BY RANGE (received_at);
-COMMENT ON TABLE events IS 'Every presence event, as it came; partitioned by calendar month, UTC';
+COMMENT ON TABLE events IS 'Every presence event, as received; partitioned by calendar month, UTC';
 COMMENT ON COLUMN events.received_at IS 'the receiver''s clock';
 COMMENT ON COLUMN events.seq IS 'orders the events of a contact that have the same received_at: a later arrival has the larger one';
 COMMENT ON COLUMN events.status IS '1 AVAILABLE, 2 UNAVAILABLE, 3 COMPOSING, 4 PAUSED, 5 RECORDING';
 COMMENT ON COLUMN events.last_seen IS 'lastSeen as sent; its unit differs between gateways';
 COMMENT ON COLUMN events.extra IS 'the fields that presencelog does not know, as sent; NULL if there were none';
 
--- Rows lie on disk nearly in time order, so this index of a few pages finds what was received in the last minutes, of all contacts.
+-- Rows are on disk nearly in time order, so this index of a few pages finds the events of the last minutes, of all contacts.
 CREATE INDEX events_received_at ON events USING brin (received_at)
 WITH (pages_per_range = 32, autosummarize = on);
 
--- What a contact's events up to its checkpoint say, so that reading need not begin earlier (00004_intervals.sql). No row: it has
--- no event up to the watermark.
+-- The state of a contact at its checkpoint, so that queries need not read earlier events (00004_intervals.sql). A contact
+-- without a row has no event up to the watermark.
 CREATE TABLE contact_states (
     contact_id integer PRIMARY KEY,
     instance_id integer NOT NULL,
@@ -98,13 +98,13 @@ CREATE TABLE contact_states (
 CREATE INDEX contact_states_late ON contact_states (checkpoint) WHERE checkpoint IS NOT NULL;
 CREATE INDEX contact_states_present ON contact_states (contact_id) WHERE visit_started_at IS NOT NULL;
 COMMENT ON COLUMN contact_states.checkpoint IS
-'Events and intervals up to here are settled, later intervals no longer count; NULL: settled up to the watermark';
+'Events and intervals up to here are settled, stored intervals that start later are invalidated; NULL: settled up to the watermark';
 COMMENT ON COLUMN contact_states.first_event_at IS
-'The first event there is; intervals that start before it are what retention has left';
+'When the first remaining event was received; intervals that start earlier were kept by retention';
 COMMENT ON COLUMN contact_states.status IS 'As the last event set it; NULL: not known';
 COMMENT ON COLUMN contact_states.since IS 'When the span with that status began';
 COMMENT ON COLUMN contact_states.span_events IS 'Events in that span up to the last one; NULL: not known';
-COMMENT ON COLUMN contact_states.span_first_event_at IS 'The first of them';
+COMMENT ON COLUMN contact_states.span_first_event_at IS 'When the first of these events was received';
 COMMENT ON COLUMN contact_states.visit_started_at IS 'When the visit began that is not finished; NULL: not in the chat';
 
 -- +goose StatementBegin
@@ -113,9 +113,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (ARRAY['AVAILABLE', 'UNAVAILABLE', 'COMPOSING', 'PAUSED', 'RECORDING'])[status];
 -- +goose StatementEnd
 
--- Creates the partition of a calendar month (UTC) of events or intervals if it does not exist. A separate table is created
--- and attached, because CREATE TABLE ... PARTITION OF would lock out readers and writers of the whole table while it waits
--- for its lock. Returns whether it did; renew_plans has to follow.
+-- Creates the partition of a calendar month (UTC) of events or intervals if it does not exist. A separate table is created and
+-- attached, because CREATE TABLE ... PARTITION OF would lock out readers and writers of the whole table while it waits for its
+-- lock. Returns whether it created one; then call renew_plans.
 -- +goose StatementBegin
 CREATE FUNCTION make_partition(parent text, month date) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -148,8 +148,8 @@ $$;
 -- +goose StatementEnd
 
 -- Makes other sessions replan queries of events and intervals. PostgreSQL does so by itself when a partition is attached, but
--- misses a plan that is being made in that moment, if the table is in a function that is inlined: it would be kept, and never
--- see the partition. So this is called when such plans have been made.
+-- misses a plan that is being made at that moment, if the table is in an inlined function: that plan would be kept, and never
+-- see the partition. So call this after such plans have been made.
 -- +goose StatementBegin
 CREATE FUNCTION renew_plans() RETURNS void
 LANGUAGE plpgsql AS $$
@@ -161,8 +161,8 @@ $$;
 -- +goose StatementEnd
 
 -- Completes the BRIN indexes of the month that is being written, if the caller owns them. PostgreSQL does it once a minute;
--- until then, each query for the last seconds would read all rows of that minute. The last pages are left out: what the index
--- says of them would have to change with each row. The loop ends at what is complete, and VACUUM is not waited for.
+-- until then, each query for the last seconds would read all rows of that minute. The last pages are left out, since their
+-- summary would change with each row. The loop ends at the first complete range, and does not wait for VACUUM.
 -- +goose StatementBegin
 CREATE FUNCTION complete_time_indexes() RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '100ms' AS $$

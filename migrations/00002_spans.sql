@@ -1,10 +1,10 @@
 -- +goose Up
 
 -- From events to spans: the one definition, for the API, the command line and analysts. In short:
--- an event sets the contact's status until the next event, or until the status runs out because nothing renewed it:
+-- an event sets the contact's status until the next event, or until the status times out because no event renews it:
 --     COMPOSING, RECORDING -- typing / recording timeout --> PAUSED
 --     AVAILABLE, PAUSED    -- presence timeout ------------> UNAVAILABLE
--- An event at the very moment of running out wins. A span is a maximal run of one status.
+-- An event exactly at the timeout takes precedence. A span is a maximal run of one status.
 -- All functions here are plain SELECTs, which the planner inlines into the query that calls them.
 
 CREATE VIEW timeouts AS
@@ -31,7 +31,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE WHEN status <> 2 THEN coalesce(pauses_at(status, at, t), at) + t.presence END;
 -- +goose StatementEnd
 
--- What a status set at `at` has become just before the event at `moment`.
+-- The status just before the event at `moment`, if `status` was set at `at`.
 -- +goose StatementBegin
 CREATE FUNCTION status_before(moment timestamptz, status smallint, at timestamptz, t timeouts) RETURNS smallint
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -62,7 +62,7 @@ LIMIT 1
 $$;
 -- +goose StatementEnd
 
--- Its mirror: the first such event in [moment, before_at), where reading may end; none: read to the end.
+-- The reverse: the first such event in [moment, before_at), where reading may end. No row: read to the end.
 -- +goose StatementBegin
 CREATE FUNCTION change_after(contact integer, moment timestamptz, before_at timestamptz, t timeouts) RETURNS TABLE (at timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -148,7 +148,7 @@ bounds AS (
         END AS last_at
 ),
 
--- The run is one event that lasts from its first to its last one.
+-- The run of equal events counts as one event, from its first to its last one.
 event AS (
     SELECT
         u.*,
@@ -194,7 +194,7 @@ placed AS MATERIALIZED (
             WHEN lag(leaves_at) OVER w < at THEN 2 WHEN lag(pauses_at) OVER w < at THEN 4 ELSE lag(status) OVER w
         END AS before,
         lead(at) OVER w AS next_at,
-        -- What time alone changes, it changes before this moment.
+        -- A timeout changes the status only before this moment.
         coalesce(lead(at) OVER w, now + interval '1 microsecond') AS alone_until
     FROM event
     WINDOW w AS (ORDER BY at)

@@ -5,8 +5,8 @@
 --
 --   * watermark: everything that ended up to it is stored, except for contacts whose checkpoint is earlier.
 --   * checkpoint: a contact whose events arrive late is reset to a point before them. Its intervals that start after the
---     checkpoint no longer count; the next refresh replaces them.
---   * What is not stored is computed when asked for: fresh_intervals() continues from contact_states, which has the state at
+--     checkpoint are invalidated; the next refresh replaces them.
+--   * What is not stored is computed by each query: fresh_intervals() continues from contact_states, which has the state at
 --     the watermark or the checkpoint, so it reads only the events after it.
 --
 -- So each query reads stored_intervals plus fresh_intervals(), in one snapshot, and is complete up to now.
@@ -92,7 +92,7 @@ WITH (pages_per_range = 16, autosummarize = on);
 CREATE INDEX intervals_crossing ON intervals USING gist (tstzrange(started_at, ended_at, '()'))
 WHERE crosses_hour(started_at, ended_at);
 
--- The stored intervals that count.
+-- The stored intervals that are not invalidated.
 CREATE VIEW stored_intervals AS
 SELECT i.*
 FROM intervals AS i
@@ -102,8 +102,9 @@ WHERE
         WHERE s.contact_id = i.contact_id AND s.checkpoint IS NOT NULL AND s.checkpoint < i.started_at
     );
 
--- Each event of these contacts after what is settled and up to until_at, with what precedes and follows it; first, as if it
--- were an event, the state before them. Of events with the same received_at only the last counts.
+-- The events of these contacts that stored intervals do not cover, up to until_at, each with what precedes and follows it. The
+-- first row of a contact is its stored state, as if that were an event. Of events with the same received_at only the last
+-- counts.
 --   after_at               everything up to it is settled
 --   pauses_at, leaves_at   when the status runs out, see 00002_spans.sql
 --   next_at, next_status   the contact's next event; NULL: none
@@ -216,7 +217,7 @@ placed AS (
     WINDOW w AS (PARTITION BY id ORDER BY at, seq)
 ),
 
--- Where spans and visits begin: at the event, or before it if time alone had brought the same status already.
+-- Where spans and visits begin: at the event, or before it if a timeout had brought the same status already.
 begun AS (
     SELECT
         *,
@@ -251,7 +252,7 @@ WINDOW w AS (PARTITION BY id ORDER BY at, seq ROWS UNBOUNDED PRECEDING)
 $$;
 -- +goose StatementEnd
 
--- The intervals whose last event a step is: ended by the next event, by a timeout, or not at all up to now (NULL).
+-- The intervals whose last event is this step: ended by the next event, by a timeout, or not yet (ended_at is NULL).
 -- +goose StatementBegin
 CREATE FUNCTION intervals_after(
     status smallint,
@@ -308,8 +309,8 @@ WHERE i.ended_at IS NULL OR i.ended_at > s.after_at
 $$;
 -- +goose StatementEnd
 
--- The contacts with an event in (range_start, range_end]. The planner, which does not know how short that is, would rather
--- read the whole key, or all of the table, than the few pages that the BRIN index names.
+-- The contacts with an event in (range_start, range_end]. The planner does not know how short that range is, and would read the
+-- whole key or table instead of the few pages in the BRIN index.
 -- +goose StatementBegin
 CREATE FUNCTION active_contacts(range_start timestamptz, range_end timestamptz) RETURNS TABLE (contact_id integer)
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 100 SET enable_indexscan = off SET enable_indexonlyscan = off SET enable_seqscan = off AS $$
@@ -328,7 +329,7 @@ UNION
 SELECT a.contact_id
 FROM active_contacts((SELECT p.watermark FROM interval_progress AS p), 'infinity') AS a;
 
--- The contacts that have fresh intervals: besides those, who was in the chat at the watermark.
+-- The contacts that have fresh intervals: those, and the ones in the chat at the watermark.
 CREATE VIEW fresh_contacts AS
 SELECT u.contact_id
 FROM unsettled_contacts AS u
@@ -337,8 +338,8 @@ SELECT s.contact_id
 FROM contact_states AS s
 WHERE s.visit_started_at IS NOT NULL;
 
--- What a contact does now by contact_states alone, which is right if it is settled and has no newer events. Views for analysts
--- use it, so its body is bound to functions now and not by the caller's search_path.
+-- What a contact does now, from contact_states alone; valid if it is settled and has no newer events. Views for analysts use
+-- it, so its body is bound to functions now and not by the caller's search_path.
 -- +goose StatementBegin
 CREATE FUNCTION status_of(state contact_states, now timestamptz, t timeouts) RETURNS TABLE (status smallint, since timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -398,7 +399,7 @@ FROM
     ) AS s
 WHERE s.next_at IS NULL
 UNION ALL
--- Of a contact with late events there may be many events to read: its last ones suffice.
+-- A contact with late events may have many to read; spans reads only the last ones.
 SELECT
     c.contact_id,
     c.instance_id,

@@ -1,7 +1,7 @@
 -- +goose Up
 
--- How the stored intervals (00004_intervals.sql) follow the events: a refresh stores what ended, and what late events change is
--- replaced.
+-- How the stored intervals (00004_intervals.sql) follow the events: a refresh stores those that ended, and replaces those that
+-- late events change.
 --
 -- Locking. A refresh locks the row of interval_progress, then rows of contact_states in the order of their ids. A transaction
 -- that writes late events (mark_late) locks rows of contact_states in the same order, and never that of interval_progress.
@@ -10,8 +10,8 @@
 -- interval_sums that it changes, in the order of their keys. A transaction that changes intervals in several statements, or
 -- many, locks the row of interval_progress first, except for mark_late, whose second statement locks no other rows.
 
--- Stores what ended up to until_at and is not settled yet of these contacts, and their state there. The caller
--- has locked their rows.
+-- Stores the intervals of these contacts that ended up to until_at and are not settled yet, and the contacts' state there. The
+-- caller has locked their rows.
 -- +goose StatementBegin
 CREATE FUNCTION store_intervals(contact_ids integer [], until_at timestamptz, next_checkpoint timestamptz) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off SET work_mem = '64MB' AS $$
@@ -80,7 +80,7 @@ BEGIN
         visit_started_at = excluded.visit_started_at,
         visit_events = excluded.visit_events;
 
-    -- Those without an event, and none before.
+    -- Contacts that have no event.
     UPDATE contact_states AS s SET checkpoint = next_checkpoint
     WHERE s.contact_id = ANY(contact_ids) AND s.checkpoint IS DISTINCT FROM next_checkpoint;
 END
@@ -113,7 +113,7 @@ BEGIN
     )
 
     SELECT coalesce(array_agg(contact_id), '{}') INTO added FROM a;
-    -- Those with late events wait for refresh_late_intervals.
+    -- Contacts with late events are left to refresh_late_intervals.
     ids := ARRAY(
         SELECT contact_id
         FROM contact_states
@@ -127,8 +127,8 @@ END
 $$;
 -- +goose StatementEnd
 
--- Replaces the intervals that no longer count up to until_at, which is at most the watermark, of the contacts with an
--- earlier checkpoint, and returns how many contacts that were. The caller has locked the row of interval_progress.
+-- Replaces the invalidated intervals up to until_at, which is at most the watermark, of the contacts with an earlier
+-- checkpoint, and returns how many contacts that were. The caller has locked the row of interval_progress.
 -- +goose StatementBegin
 CREATE FUNCTION refresh_late_intervals(until_at timestamptz) RETURNS integer
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -175,9 +175,8 @@ BEGIN
         ORDER BY contact_id
     ) AS l;
 
-    -- Locked first, so that what follows sees what a refresh stored meanwhile. Also those that are back far enough: a refresh
-    -- that has read their events already must not take them forward over these. Retention may delete a row while this waits
-    -- for it.
+    -- Lock first, to see what a concurrent refresh stored. Also lock contacts that are reset far enough already: a refresh that
+    -- has read their events must not move them forward past these. Retention may delete a row while this waits for it.
     LOOP
         INSERT INTO contact_states (contact_id, instance_id, checkpoint, first_event_at)
         SELECT
@@ -198,7 +197,7 @@ BEGIN
         EXIT WHEN locked >= (SELECT count(*) FROM contacts AS c WHERE c.id = ANY(late_ids));
     END LOOP;
 
-    -- What is after the watermark is not settled anyway, but the next refresh may have read the events already.
+    -- Events after the watermark are not settled yet, but the next refresh may have read events already.
     settled_until := (SELECT watermark FROM interval_progress);
     UPDATE contact_states AS s SET checkpoint = settled_until
     FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
@@ -235,7 +234,7 @@ BEGIN
             LIMIT 1
         ) AS v ON v.ended_at >= l.at
         CROSS JOIN LATERAL (
-            -- Not before the first event: what starts earlier is left of events that are gone.
+            -- Not before the first event: earlier intervals remain from deleted events.
             SELECT greatest(
                 CASE WHEN o.visit_started_at <= l.at THEN o.visit_started_at ELSE coalesce(v.started_at, l.at) END,
                 least(o.first_event_at, l.at)
@@ -252,7 +251,7 @@ BEGIN
         RETURNING s.contact_id, v.started_at AS visit_started_at, b.begins_at
     )
 
-    -- What is left of events that are gone ends where the events that came again begin.
+    -- Intervals of deleted events end where imported events begin again.
     UPDATE intervals AS i
     SET ended_at = m.begins_at, confirmed_until = least(i.confirmed_until, m.begins_at), ended_by = 't'
     FROM marked AS m
@@ -262,7 +261,7 @@ BEGIN
         AND i.started_at >= m.visit_started_at AND i.started_at < m.begins_at
         AND i.ended_at > m.begins_at;
 
-    -- The others are back far enough already.
+    -- The other contacts are reset far enough already.
     UPDATE contact_states AS s SET first_event_at = l.at
     FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
     WHERE s.contact_id = l.contact_id AND s.first_event_at > l.at;
@@ -301,9 +300,9 @@ RETURN (
 );
 -- +goose StatementEnd
 
--- Prepares an instance for the loss of its events before a horizon, a full hour: its intervals that started before stay, and
--- end there at the latest; what starts at the horizon or later follows from the events that are left. Returns false, and does
--- nothing, if a refresh has yet to store some that ended before the horizon.
+-- Prepares an instance for the deletion of its events before a horizon, a full hour: intervals that started earlier stay, and
+-- end at the horizon at the latest; later ones follow from the remaining events. Returns false, and does nothing, if a refresh
+-- must first store intervals that ended before the horizon.
 -- +goose StatementBegin
 CREATE FUNCTION cut_intervals(instance integer, horizon timestamptz, now timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$

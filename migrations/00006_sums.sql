@@ -1,7 +1,7 @@
 -- +goose Up
 
 -- Which intervals lie in a range of time, and sums of them. Sums over all contacts of an instance start from interval_sums,
--- which triggers keep equal to the sums of all rows of intervals; a query subtracts those that no longer count and adds
+-- which triggers keep equal to the sums of all rows of intervals; a query subtracts the invalidated ones and adds
 -- fresh_intervals(). All other queries read the rows.
 
 -- The quarter of an hour, UTC, that a moment lies in.
@@ -98,8 +98,8 @@ RETURN ARRAY(
 );
 -- +goose StatementEnd
 
--- The stored intervals of all contacts of an instance that overlap [range_start, range_end), whole, also those that no longer
--- count: what starts from the hour of range_start on, and what contains the beginning of that hour.
+-- The stored intervals of all contacts of an instance that overlap [range_start, range_end), whole, including invalidated ones:
+-- those that start in or after the hour of range_start, and those that contain the beginning of that hour.
 -- +goose StatementBegin
 CREATE FUNCTION intervals_within(instance integer, range_start timestamptz, range_end timestamptz)
 RETURNS SETOF intervals
@@ -121,7 +121,7 @@ WHERE
 $$;
 -- +goose StatementEnd
 
--- Those of them that count, as stored_intervals has them.
+-- Those of them that are not invalidated, as in stored_intervals.
 -- +goose StatementBegin
 CREATE FUNCTION stored_within(instance integer, range_start timestamptz, range_end timestamptz)
 RETURNS SETOF intervals
@@ -198,8 +198,8 @@ CROSS JOIN LATERAL (
 $$;
 -- +goose StatementEnd
 
--- The parts of an instance's stored intervals in the buckets, outside of the quarters of an hour that lie in one bucket. For
--- bounds at full quarters that is nothing. The planner does not know how short these ranges are.
+-- The parts of an instance's stored intervals in the buckets that lie in quarters of an hour which a bound cuts. For bounds at
+-- full quarters that is nothing. The planner does not know how short these ranges are.
 -- +goose StatementBegin
 CREATE FUNCTION edge_pieces(instance integer, bounds timestamptz [])
 RETURNS TABLE (measure "char", bucket integer, starts integer, micros bigint, confirmed_micros bigint)

@@ -163,7 +163,8 @@ INNER JOIN visible_contacts AS c ON c.id = f.contact_id
 $$;
 -- +goose StatementEnd
 
--- What interval_sums lack of the intervals that the caller may see, and, with sign -1, what no longer counts of them.
+-- Of the intervals that the caller may see, those to add to interval_sums (fresh ones, sign 1) and to subtract (invalidated
+-- ones, sign -1).
 -- +goose StatementBegin
 CREATE FUNCTION visible_sum_changes()
 RETURNS TABLE (
@@ -216,7 +217,7 @@ CROSS JOIN LATERAL generate_series(
 $$;
 -- +goose StatementEnd
 
--- Those days, and when they begin and end. A filter on the day is applied before that is found out.
+-- Those days, and when they begin and end. A filter on the day is applied before that is computed.
 CREATE VIEW visible_day_bounds AS
 SELECT d.instance_ids, d.day, b.starts_at, b.ends_at
 FROM visible_days() AS d
@@ -469,7 +470,7 @@ END
 $$;
 -- +goose StatementEnd
 
--- Functions of the same names as views, for what a view cannot know. Where no end is given, it is a day after now: a receiver's
+-- Functions with the names of views, for queries that need parameters. The default end is a day after now, since a receiver's
 -- clock may be ahead.
 
 -- +goose StatementBegin
@@ -699,7 +700,7 @@ GRANT EXECUTE ON FUNCTION
     seconds_between, calling_role, event_id, day_start, day_pieces, visible_days, visible_hours, visible_spans,
     visible_fresh_intervals, visible_sum_changes, visible_unsettled_status
 TO PUBLIC;
--- It computes before it filters, so that an error could tell that there are intervals of others.
+-- It computes before it filters, so an error could reveal that other instances have intervals.
 REVOKE EXECUTE ON FUNCTION visible_sums FROM PUBLIC;
 
 -- +goose Down

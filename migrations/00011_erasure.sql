@@ -1,7 +1,7 @@
 -- +goose Up
 
--- What was erased: an audit that holds no phone. By it, events that were received before, and come later by the spool or an
--- import, are recognized, and those of contacts that are not to be collected again.
+-- What was erased, without phones: an audit. It also identifies events that were received before an erasure and return from the
+-- spool or an import, and events of blocked contacts.
 CREATE TABLE erasures (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     instance text COLLATE "C" NOT NULL,

@@ -72,7 +72,7 @@ CREATE TABLE hook_deliveries (
 );
 CREATE INDEX hook_deliveries_due ON hook_deliveries (hook_id, due_at) WHERE delivered_at IS NULL;
 COMMENT ON TABLE hook_deliveries IS 'Messages to send, and for an hour those that were sent, so that none is made twice';
-COMMENT ON COLUMN hook_deliveries.id IS 'follows from the change alone';
+COMMENT ON COLUMN hook_deliveries.id IS 'depends only on the change';
 COMMENT ON COLUMN hook_deliveries.body IS 'empty once it is delivered';
 
 -- One process sends: the one that has renewed its lease. A lease, unlike a lock, also works behind a pooler.

@@ -1,7 +1,7 @@
 -- name: CreateAnalystStatements :many
--- The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
--- timeouts itself; they end forgotten sessions and queries. It cannot lift its limits of connections and of temporary files, and
--- it can lock nothing that the service waits for.
+-- The statements that create a role. They cannot have parameters, so the query returns them complete. A role may change its
+-- timeouts, which only end forgotten sessions and queries. It cannot change its limits on connections and temporary files, and
+-- cannot lock anything that the service waits for.
 SELECT
     unnest(ARRAY[
         format('CREATE ROLE %I LOGIN PASSWORD %L CONNECTION LIMIT %s', @role_name::text, @verifier::text, @connections::integer),
@@ -18,8 +18,8 @@ SELECT format('ALTER ROLE %I SET temp_file_limit = ''2GB''', @role_name)
 WHERE (SELECT r.rolsuper FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user);
 
 -- name: RestrictStatements :many
--- What PUBLIC may do in a new database, and analysts need not: fill the disk with temporary tables and large objects. Only
--- those statements that the service may run.
+-- Revokes what PUBLIC may do in a new database and analysts do not need: fill the disk with temporary tables and large objects.
+-- Only those statements that the service may run.
 SELECT format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', d.datname)::text AS statement
 FROM pg_catalog.pg_database AS d
 WHERE

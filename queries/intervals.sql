@@ -1,6 +1,6 @@
 -- name: AdvanceCutoff :one
--- From now on, events up to the moment are late. Returns whether there is anything to refresh up to it; if not, nothing is
--- written.
+-- Events up to the moment are late from now on. Returns whether there is anything to refresh up to it; if not, it writes
+-- nothing.
 WITH work AS (
     SELECT
         EXISTS (SELECT FROM active_contacts((SELECT watermark FROM interval_progress), @moment::timestamptz))
@@ -38,7 +38,7 @@ SELECT refresh_late_intervals(@until_at::timestamptz)::integer AS contacts;
 SELECT mark_late(@contact_ids::integer [], @received_ats::timestamptz []);
 
 -- name: MarkAllLate :exec
--- Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
+-- Resets all contacts of instances, or with NULL of all instances, to before their first event, as when a timeout changes.
 SELECT
     reset_contacts(
         ARRAY(
@@ -54,7 +54,7 @@ SELECT
     );
 
 -- name: IntervalStatus :one
--- What is not stored yet: the contacts with late events, and since when there are events after the watermark (NULL: none).
+-- The number of contacts with late events, and when the first event after the watermark was received (NULL: none).
 SELECT
     (SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL) AS late_contacts,
     (SELECT min(e.received_at) FROM events AS e WHERE e.received_at > (SELECT watermark FROM interval_progress))::timestamptz AS unsettled_since;
@@ -93,7 +93,7 @@ SELECT
     t.micros::bigint AS micros,
     t.confirmed_micros::bigint AS confirmed_micros
 FROM (
-    -- Those that tie with the last one too: by phone, another may come before it.
+    -- Includes ties with the last row, since they are ordered by phone.
     SELECT
         p.contact_id,
         CASE WHEN @by_count::boolean THEN sum(p.intervals) ELSE sum(p.micros) END AS value,
@@ -101,7 +101,7 @@ FROM (
         sum(p.micros) AS micros,
         sum(p.confirmed_micros) AS confirmed_micros
     FROM (
-        -- Stored and fresh ones each by themselves: so PostgreSQL groups the many in parallel.
+        -- Stored and fresh intervals are grouped separately, so that PostgreSQL can group the stored ones in parallel.
         SELECT
             i.contact_id::integer AS contact_id,
             (count(*) FILTER (WHERE i.started_at >= @range_start::timestamptz))::float8 AS intervals,

@@ -1,7 +1,7 @@
 -- name: LoosePartitions :many
--- Partitions before a month whose key takes a fifth more than it needs: 40 bytes a row of events, 29 of intervals. Rows of one
--- contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot have parameters, so
--- the query returns them complete.
+-- Partitions before a month whose key is bloated: a fifth larger than it needs to be, which is 40 bytes for an event and 29 for
+-- an interval. Rows of one contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot
+-- have parameters, so the query returns them complete.
 SELECT
     t.relname::text AS partition,
     format('REINDEX INDEX CONCURRENTLY %I', i.relname)::text AS reindex_statement,

@@ -58,7 +58,7 @@ ORDER BY o.at DESC, c.phone, i.name
 LIMIT @max_rows;
 
 -- name: CountAway :one
--- How many those are. Phones are only looked at where something is searched for.
+-- How many those are. Phones are read only if there is a search.
 WITH fresh AS MATERIALIZED (
     SELECT f.contact_id FROM fresh_contacts AS f
 )

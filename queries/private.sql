@@ -9,9 +9,9 @@ WHERE
     AND pg_has_role(n.nspowner, 'USAGE');
 
 -- name: RepairSchemaStatements :many
--- Who may create functions or operators in the service's schema can have the service run them: by overloading, they match
--- a call better than those that are meant. These statements take that right away, and what was created by it. Trusted are
--- superusers, the service, and the owners of its schema and tables.
+-- Roles that can create functions or operators in the service's schema could have the service run them: an overload may match a
+-- call better than the intended function. These statements revoke that right and drop what was created. Trusted are superusers,
+-- the service, and the owners of its schema and tables.
 WITH schema AS (
     SELECT n.oid, n.nspname, n.nspowner, has_schema_privilege('public', n.oid, 'CREATE') AS public_creates
     FROM pg_catalog.pg_namespace AS n

@@ -21,7 +21,7 @@ const guestTimeout = 20 * time.Second
 // database has the flags that locate the history.
 type database struct {
 	DatabaseURL string `env:"DATABASE_URL" placeholder:"URL" help:"PostgreSQL to use; default: an embedded one in the data directory."`
-	DataDir     string `env:"PRESENCELOG_DATA_DIR" default:"${data_dir}" type:"path" help:"Directory for the embedded PostgreSQL, and for events while PostgreSQL is unavailable."`
+	DataDir     string `env:"PRESENCELOG_DATA_DIR" default:"${data_dir}" type:"path" help:"Directory for the embedded PostgreSQL, certificates, and events while PostgreSQL is unavailable."`
 	PostgresBin string `env:"PRESENCELOG_POSTGRES_BIN" placeholder:"DIR" type:"path" help:"Directory of initdb and postgres for the embedded PostgreSQL; default: the first one found."`
 	logging
 
@@ -141,7 +141,7 @@ func secrets(list []string, variable, file string) ([]string, error) {
 		}
 		inFile := fields(string(content))
 		if len(inFile) == 0 {
-			return nil, fmt.Errorf("reading tokens: %s has none", file)
+			return nil, fmt.Errorf("reading tokens: %s has no token", file)
 		}
 		all = append(all, inFile...)
 	}

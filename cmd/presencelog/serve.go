@@ -21,11 +21,11 @@ import (
 
 type serveCmd struct {
 	database
-	Listen            string   `default:"127.0.0.1:8080" help:"Address to listen on. Unless it is a loopback address, every request needs a token."`
+	Listen            string   `default:"127.0.0.1:8080" help:"Address to listen on. Unless it is a loopback address, every webhook and API request needs a token."`
 	WebhookTokens     []string `placeholder:"TOKEN" help:"Accepted webhook tokens, in addition to those of presencelog token."`
-	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one per line or separated by commas."`
+	WebhookTokensFile string   `type:"existingfile" placeholder:"FILE" help:"File with accepted webhook tokens, one per line or separated by commas."`
 	APITokens         []string `name:"api-tokens" placeholder:"TOKEN" help:"Accepted API tokens (scopes read and live), in addition to those of presencelog token."`
-	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"File with accepted tokens, one per line or separated by commas."`
+	APITokensFile     string   `name:"api-tokens-file" type:"existingfile" placeholder:"FILE" help:"File with accepted API tokens, one per line or separated by commas."`
 	TLSCert           string   `name:"tls-cert" placeholder:"FILE" help:"Certificate for https, in PEM format; reloaded when it changes."`
 	TLSKey            string   `name:"tls-key" placeholder:"FILE" help:"Private key of the certificate."`
 	TLSDomain         []string `name:"tls-domain" placeholder:"DOMAIN" help:"Serve https for these domains, with certificates from Let's Encrypt. Port 443 of each domain must lead to this service."`
@@ -35,7 +35,7 @@ type serveCmd struct {
 	WebhookRateLimit  float64  `default:"100000" help:"Maximum events per second for each webhook token; 0 means no limit."`
 	APIRateLimit      float64  `name:"api-rate-limit" default:"5000" help:"Maximum requests per second for each API token; 0 means no limit."`
 	FailureRateLimit  float64  `default:"100" help:"Maximum requests per second without a valid token from each address; 0 means no limit."`
-	Migrate           bool     `default:"true" negatable:"" help:"Migrate the database's schema before serving; with --no-migrate, refuse another schema version."`
+	Migrate           bool     `default:"true" negatable:"" help:"Migrate the database's schema before serving; with --migrate=false, fail if the schema has another version."`
 	Streams           int      `default:"200" help:"Maximum number of live streams and waits that a token may have open from one address."`
 	Demo              bool     `help:"Serve synthetic history and live traffic from a temporary database."`
 	SpoolBytes        int64    `default:"1073741824" help:"Maximum size of the spool, in bytes. It holds events in the data directory while PostgreSQL is unavailable."`
@@ -173,9 +173,9 @@ func (c *serveCmd) printStartup(a *app.App) {
 	}{{"Webhooks", auth.Webhook}, {"API requests", auth.Read}} {
 		switch a.Auth.Protection(kind.scope) {
 		case auth.Open:
-			fmt.Fprintf(os.Stderr, "  %s from this machine need no token. Before others can reach it: presencelog token create NAME --scope %s\n", kind.what, kind.scope)
+			fmt.Fprintf(os.Stderr, "  %s from this machine need no token. Before other machines can reach it, run: presencelog token create NAME --scope %s\n", kind.what, kind.scope)
 		case auth.Closed:
-			fmt.Fprintf(os.Stderr, "  %s are refused, since there is no token yet: presencelog token create NAME --scope %s\n", kind.what, kind.scope)
+			fmt.Fprintf(os.Stderr, "  %s are refused, since there is no token yet. Run: presencelog token create NAME --scope %s\n", kind.what, kind.scope)
 		}
 	}
 }

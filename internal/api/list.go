@@ -181,7 +181,7 @@ func (s *server) finish(r *http.Request, err error) {
 		return
 	}
 	if r.Context().Err() == nil {
-		s.requestLog(r.Context()).Warn("cutting a response short", "error", err)
+		s.requestLog(r.Context()).Warn("response truncated", "error", err)
 	}
 	panic(http.ErrAbortHandler)
 }

@@ -36,8 +36,8 @@ func (s *server) registerLive(a huma.API, path string) {
 	o := operation(path, "watch-live", "Status changes as they happen")
 	o.Description = "Server-Sent Events, or NDJSON if `Accept` asks for `application/x-ndjson`. Each change of a contact's status is an " +
 		"event `state`, also a change by a timeout. The feed carries state, not history: after a reconnect with `Last-Event-ID` " +
-		"it begins with the current state of every contact that has changed since. If the server can't tell any more what has " +
-		"changed, it sends one event `resync`: read the contacts again. Connect first, then read the contacts, and nothing is missed."
+		"it begins with the current state of every contact that has changed since. If the server no longer knows what has " +
+		"changed, it sends one event `resync`: read the contacts again. To miss nothing, connect first, then read the contacts."
 	a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[live.State](), true, "")
 	o.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 		"text/event-stream": {

@@ -44,7 +44,7 @@ type statusBody struct {
 
 type backgroundStatus struct {
 	BehindSeconds float64 `json:"behindSeconds" doc:"How many seconds the stored intervals are behind; 0 if nothing is left to store"`
-	LateContacts  int64   `json:"lateContacts" doc:"Contacts whose intervals are being rebuilt because events came late"`
+	LateContacts  int64   `json:"lateContacts" doc:"Contacts with late events. Until their intervals are stored, queries compute them"`
 }
 
 func (s *server) status(ctx context.Context, _ *struct{}) (out statusBody, err error) {

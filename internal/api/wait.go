@@ -29,7 +29,7 @@ type waitInput struct {
 func (s *server) registerWait(a huma.API, path string) {
 	o := operation(path, "wait-for-contact", "Wait until a contact has stopped typing, or does something")
 	o.Description = "A long poll. It responds when the contact has neither typed nor recorded for `settle`, or has the status that `until` " +
-		"names, with the contact's state then. What a bot calls before it replies."
+		"names, with the contact's state then. Bots call it before they reply."
 	o.Errors = append(o.Errors, http.StatusTooManyRequests, http.StatusServiceUnavailable)
 	o.Middlewares = huma.Middlewares{s.streams.limit}
 	huma.Register(a, o, func(ctx context.Context, in *waitInput) (*struct{ Body live.Waited }, error) {

@@ -229,7 +229,7 @@ func (c Config) Public() bool {
 	return host != "localhost" && (ip == nil || !ip.IsLoopback())
 }
 
-// startAuth starts the refresh of tokens. If other machines can reach the service, every request needs a token.
+// startAuth starts the refresh of tokens. If other machines can reach the service, every webhook and API request needs a token.
 func (a *App) startAuth(ctx context.Context, c Config, pool *pgxpool.Pool) {
 	a.Auth = auth.New(auth.Config{
 		Pool: pool, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,

@@ -111,7 +111,7 @@ func TestEveryAPIRouteRequiresAToken(t *testing.T) {
 	}
 }
 
-// If other machines can reach the service, every request needs a token, and the log says what is missing.
+// If other machines can reach the service, every webhook and API request needs a token, and the log says what is missing.
 func TestPublicAddressNeedsTokens(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.Listen = "0.0.0.0:0" })

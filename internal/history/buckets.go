@@ -29,7 +29,8 @@ type Calendar struct {
 	Zone   *time.Location
 }
 
-// bounds returns the moments between which the buckets lie, the range's own ends included, in UTC. There are at most maxBuckets.
+// bounds returns the moments between which the buckets lie, the range's own ends included, in UTC. It fails if there are more
+// than maxBuckets.
 func (c Calendar) bounds(maxBuckets int) ([]time.Time, error) {
 	bounds := []time.Time{c.From.UTC()}
 	if c.Bucket != NoBucket {
@@ -60,8 +61,8 @@ func next(at time.Time, bucket Bucket) time.Time {
 	}
 }
 
-// midnight returns the first moment of a day. Where the clocks skip midnight, that is the moment they skip it, and where
-// they show it twice, the first: time.Date is free to return another, so the moment is looked for from half a day before.
+// midnight returns the first moment of a day. If clocks skip midnight, that is the moment of the change; if they show it twice,
+// the first. time.Date may return another moment, so the search starts half a day earlier.
 func midnight(year int, month time.Month, day int, loc *time.Location) time.Time {
 	at := time.Date(year, month, day, 0, 0, 0, 0, loc).Add(-12 * time.Hour)
 	for want := time.Date(year, month, day, 12, 0, 0, 0, loc).Day(); at.Day() != want; {
@@ -72,9 +73,8 @@ func midnight(year int, month time.Month, day int, loc *time.Location) time.Time
 	return at
 }
 
-// untilChange returns end, or the moment between at and end at which the clocks are changed. It does not rely on the
-// change to come after at: for the last day of a leap year, package time may name one that is past. Nor on there being
-// one: files of time zones also have entries after which the clocks go on as before.
+// untilChange returns end, or the moment between at and end at which the clocks are changed. ZoneBounds may return a change
+// before at (on the last day of a leap year), or one that does not change the offset, so both are checked.
 func untilChange(at, end time.Time) time.Time {
 	_, offset := at.Zone()
 	for from := at; ; {

@@ -46,9 +46,9 @@ func (r *Reader) Contact(ctx context.Context, instanceID, phone string) (presenc
 // ContactsQuery asks for contacts of an instance.
 type ContactsQuery struct {
 	InstanceID string
-	Statuses   []presence.Status // who has one of these now; none means any
-	Search     string            // who has this in the phone
-	After      string            // whose phone comes later in the order of bytes
+	Statuses   []presence.Status // one of these now; none means any
+	Search     string            // a part of the phone
+	After      string            // only phones after this one, in the order of bytes
 	Limit      int
 }
 

@@ -22,7 +22,7 @@ type Sums struct {
 	Bucket  Bucket            `json:"bucket" enum:"none,hour,day,week,month"`
 	TZ      string            `json:"tz"`
 	Total   presence.Summary  `json:"total"`
-	Buckets []presence.Bucket `json:"buckets" doc:"The buckets of the range, in order, also the empty ones; none for bucket none"`
+	Buckets []presence.Bucket `json:"buckets" doc:"The buckets of the range, oldest first, including empty ones; an empty list for bucket none"`
 }
 
 // Durations sums up the typing, recording and visits of a contact, or for an empty phone of all contacts of an instance.
@@ -51,7 +51,7 @@ func (r *Reader) Durations(ctx context.Context, instanceID, phone string, over C
 	return s, nil
 }
 
-// subject is whose intervals are summed up.
+// subject selects a contact, or all contacts of an instance.
 type subject struct {
 	instance int32 // all contacts of it, if contact is 0
 	contact  int32
@@ -67,7 +67,7 @@ func (r *Reader) subject(ctx context.Context, instanceID, phone string) (of subj
 	return of, err
 }
 
-// sum sums up intervals between bounds. An instance's lengths, which its other sums do without, are read only if asked for.
+// sum sums up intervals between bounds. The lengths of an instance's intervals are read only if lengths is true.
 func (r *Reader) sum(ctx context.Context, of subject, bounds []time.Time, lengths bool) ([]measures, error) {
 	if of.contact != 0 {
 		sums, err := r.sumContacts(ctx, []int32{of.contact}, bounds)
@@ -113,8 +113,8 @@ func times(moments []time.Time) []pgtype.Timestamptz {
 	return out
 }
 
-// wide runs a query over all contacts of an instance. For it, a plan made for its range and more memory to sort and group in
-// save more than planning costs.
+// wide runs a query over all contacts of an instance. It has a plan of its own and more memory to sort and group: both save
+// more than planning costs.
 func (r *Reader) wide(ctx context.Context, do func(*db.Queries) error) error {
 	return pgx.BeginTxFunc(ctx, r.conn, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		q := db.New(tx)

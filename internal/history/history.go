@@ -1,5 +1,5 @@
-// Package history reads the past: timelines, durations, events, contacts. It turns requests into
-// the queries of db and rows into the words of presence; it neither stores nor serves.
+// Package history reads timelines, durations, events and contacts. It runs the queries of package db and returns the types of
+// package presence.
 package history
 
 import (
@@ -41,7 +41,7 @@ type Conn interface {
 	BeginTx(context.Context, pgx.TxOptions) (pgx.Tx, error)
 }
 
-// NewReader returns a Reader on a connection or pool; now is the clock that running spans are counted up to.
+// NewReader returns a Reader on a connection or pool; now is the clock: unfinished spans last until then.
 func NewReader(conn Conn, now func() time.Time) *Reader {
 	return &Reader{conn: conn, q: db.New(conn), now: now}
 }
@@ -54,7 +54,7 @@ func (r *Reader) At(now time.Time) *Reader {
 // Range is a half-open range of time: [From, To).
 type Range struct{ From, To time.Time }
 
-// IsText says whether the database can hold a string: it is UTF-8 without NUL. Nothing else was ever received.
+// IsText reports whether the database can store a string: UTF-8 without NUL. No id of an instance or contact is anything else.
 func IsText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 func (r *Reader) instance(ctx context.Context, instanceID string) (int32, error) {
@@ -83,7 +83,7 @@ func (r *Reader) contact(ctx context.Context, instanceID, phone string) (int32, 
 }
 
 // Timeline returns a contact's spans that overlap the range, whole, oldest first, at most limit. Spans that start before
-// startsFrom are left out: to go on after a page, give the end of its last span as startsFrom and as From.
+// startsFrom are left out: for the next page, set startsFrom and From to the end of the last span.
 func (r *Reader) Timeline(
 	ctx context.Context, instanceID, phone string, in Range, startsFrom time.Time, limit int,
 ) ([]presence.Span, error) {
@@ -91,8 +91,8 @@ func (r *Reader) Timeline(
 	if err != nil {
 		return nil, err
 	}
-	// A query reads all events of its range, however few spans it is to give. So the range is cut where there are events
-	// enough for the spans wanted; if they renewed rather than changed, it goes on with twice as many.
+	// A query reads all events of its range, even if it returns few spans. So the range ends where it has enough events for the
+	// page; if too few of these change the status, the next query reads twice as many.
 	spans := []presence.Span{}
 	now := postgres.Time(r.now())
 	for events := limit; ; events *= 2 {

@@ -10,13 +10,13 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Lanes is a contact's timeline as a picture has it: visits, typing and recording in lanes of their own.
+// Lanes is a contact's timeline for a drawing with three lanes: visits, typing and recording.
 type Lanes struct {
 	From    time.Time  `json:"from"`
 	To      time.Time  `json:"to"`
-	Spans   []LaneSpan `json:"spans" doc:"What overlaps the range, whole, oldest first; empty where there are columns instead"`
-	Columns *Columns   `json:"columns,omitempty" doc:"Shares of time, only where the spans are more than a picture can show"`
-	Unknown []Gap      `json:"unknown" doc:"The parts of the range, up to now, of which nothing is known"`
+	Spans   []LaneSpan `json:"spans" doc:"Spans that overlap the range, not clipped, oldest first; empty if there are columns"`
+	Columns *Columns   `json:"columns,omitempty" doc:"Shares of time, only if there are more than 2000 spans"`
+	Unknown []Gap      `json:"unknown" doc:"Parts of the range, up to now, without data"`
 }
 
 // LaneSpan is a visit or a span of typing or recording. It is confirmed from its start until ConfirmedUntil.
@@ -42,16 +42,16 @@ type Columns struct {
 	Recording Shares `json:"recording"`
 }
 
-// Shares is, for each part, how much of it is taken, and how much of it is so for certain, from 0 to 1.
+// Shares has the share of time of each part, and the share that is confirmed, from 0 to 1.
 type Shares struct {
 	Shares          []float64 `json:"shares"`
 	ConfirmedShares []float64 `json:"confirmedShares"`
 }
 
-// maxLaneSpans is how many spans a picture gets; where there are more, it gets columns.
+// maxLaneSpans is the maximum number of spans in a response. If there are more, it has columns.
 const maxLaneSpans = 2000
 
-// Lanes returns what a picture of the range shows, which is so many columns wide.
+// Lanes returns what a drawing of the range needs that is columns wide.
 func (r *Reader) Lanes(ctx context.Context, instanceID, phone string, in Range, columns int) (Lanes, error) {
 	now := r.now()
 	out := Lanes{From: in.From, To: in.To, Spans: []LaneSpan{}, Unknown: []Gap{}}

@@ -38,7 +38,7 @@ type NowQuery struct {
 	Visible    []string          // the instances that may be given; nil is all
 	InstanceID string            // "" is all
 	Statuses   []presence.Status // none means any
-	Search     string            // who has this in the phone
+	Search     string            // a part of the phone
 	Sort       NowSort
 	After      *NowContact // the last of the page before
 	Limit      int
@@ -69,7 +69,7 @@ func (r *Reader) Now(ctx context.Context, ask NowQuery) (out Now, err error) {
 	return out, err
 }
 
-// nowIn asks first for who may be here, who are few, and for the others only as many as are missing on the page.
+// nowIn reads the contacts that may be in the chat, which are few, and of the others only as many as the page needs.
 func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 	names, err := r.q.InstanceNames(ctx, db.InstanceNamesParams{Visible: ask.Visible, MaxRows: 1000})
 	if err != nil {
@@ -100,7 +100,7 @@ func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 		out.Counts[presence.Status(c.Status)]++
 		add(NowContact{c.Instance, c.Phone, presence.Status(c.Status), c.Since.Time.UTC(), c.LastEventAt.Time.UTC()})
 	}
-	here := 0 // of the page's contacts: in this order, who is away comes after all of them
+	here := 0 // contacts in the chat; ordered by activity, all others come after them
 	for _, c := range out.Contacts {
 		if c.Status != presence.Unavailable {
 			here++

@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// percentile returns PostgreSQL's percentile_cont: the value at p (0 to 1) of the way through the numbers in order, between
-// two of them if it falls there. It is for p that are multiples of 0.1, of which the value is one too. It puts the numbers in
-// another order; there must be one.
+// percentile returns PostgreSQL's percentile_cont for a p from 0 to 1 that is a multiple of 0.1, so that rounding to a tenth is
+// exact. It reorders the numbers, which must not be empty.
 func percentile(numbers []int64, p float64) float64 {
 	at := p * float64(len(numbers)-1)
 	below := int(at)
@@ -19,8 +18,8 @@ func percentile(numbers []int64, p float64) float64 {
 	return math.Round(value*10) / 10
 }
 
-// selectNth moves the number that would be the nth from 0 if they were in order to its place, those that are not larger
-// before it, the others behind. There may be millions: unlike sorting, it looks at each only a few times.
+// selectNth sorts the numbers in part: numbers[n] is what it would be if all were sorted, and none before it is larger, none
+// after it smaller. There may be millions: unlike sorting, it looks at each only a few times.
 func selectNth(numbers []int64, n int) {
 	for len(numbers) > 32 {
 		pivot := medianOf(numbers[0], numbers[len(numbers)/2], numbers[len(numbers)-1])

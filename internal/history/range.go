@@ -9,12 +9,12 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// RangeText is a range of time as people write it. From and To are RFC 3339 times with any offset, or dates, which mean
-// where the day starts. Last is the length of a range that ends at To. What is empty has its default: To is now, From 24
-// hours before To.
+// RangeText is a range of time as people write it. From and To are RFC 3339 times with any offset, or dates, which mean where
+// the day starts. Last is the length of a range that ends at To. Empty fields have defaults: To is now, From is 24 hours before
+// To.
 type RangeText struct{ From, To, Last string }
 
-// InvalidError says what is wrong with one field of a question, for example from, to or last.
+// InvalidError says what is wrong with one parameter of a request, for example from, to or last.
 type InvalidError struct{ Field, Reason string }
 
 func (e *InvalidError) Error() string { return e.Field + ": " + e.Reason }

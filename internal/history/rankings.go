@@ -56,7 +56,7 @@ func (r *Reader) Top(ctx context.Context, instanceID string, by By, in Range, li
 type Comparison struct {
 	From     time.Time                 `json:"from"`
 	To       time.Time                 `json:"to"`
-	Contacts []presence.ContactSummary `json:"contacts" doc:"In the order in which they were asked for"`
+	Contacts []presence.ContactSummary `json:"contacts" doc:"In the order of the request"`
 }
 
 // Compare sums up each contact's typing, recording and visits. If one is unknown, the error names it.

@@ -24,9 +24,9 @@ type Habits struct {
 	From  time.Time        `json:"from"`
 	To    time.Time        `json:"to"`
 	TZ    string           `json:"tz"`
-	Weeks int              `json:"weeks" doc:"How many weeks the range has, begun ones included"`
+	Weeks int              `json:"weeks" doc:"Number of weeks in the range, including partial ones"`
 	Cells []presence.Habit `json:"cells" doc:"All 168 hours of the week, from Monday 0 h on"`
-	Best  []presence.Habit `json:"best" doc:"The hours with the largest shares, at most 5, the largest first; none with share 0"`
+	Best  []presence.Habit `json:"best" doc:"The hours with the largest shares, at most 5, the largest first; hours with share 0 are left out"`
 }
 
 const bestHours = 5
@@ -102,8 +102,8 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 
 const weekHours = 7 * 24
 
-// hourCounts has for each hour of the week in how many weeks of a range it was added. An hour that comes twice, since the clocks
-// go back, counts once.
+// hourCounts has for each hour of the week in how many weeks of a range it was added. An hour that is repeated when clocks go
+// back counts once.
 type hourCounts struct {
 	cells [weekHours]int
 	first int    // number of the first hour that seen has room for
@@ -123,7 +123,7 @@ func (c *hourCounts) add(at time.Time) {
 	}
 }
 
-// weeksOf counts the weeks of a range, begun ones included, by what the clocks show: the week in which they go back is one.
+// weeksOf counts the weeks of a range, including partial ones, by what the clocks show: the week in which they go back is one.
 func weeksOf(in Range, zone *time.Location) int {
 	weeks := int(math.Ceil(wall(in.To.In(zone)).Sub(wall(in.From.In(zone))).Hours() / weekHours))
 	if in.From.Before(in.To) { // also within an hour that comes twice
@@ -144,13 +144,13 @@ func hourNumber(at time.Time) int { return int(wall(at).Truncate(time.Hour).Unix
 // weekHour returns the hour of the week of a local time, 0 for Monday's first.
 func weekHour(at time.Time) int { return (int(at.Weekday())+6)%7*24 + at.Hour() }
 
-// hour is what lies of one measure in one hour of the clock.
+// hour has the sums of one measure in one hour of the clock.
 type hour struct {
 	start time.Time
 	*accumulator
 }
 
-// hours sums up intervals by hours of the clock in a time zone, also those in which nothing is.
+// hours sums up intervals by hours of the clock in a time zone, including empty ones.
 func (r *Reader) hours(
 	ctx context.Context, of subject, measure presence.Measure, in Range, zone *time.Location,
 ) ([]hour, error) {

@@ -85,7 +85,7 @@ func Add(ctx context.Context, conn db.DBTX, h Hook) (id int32, secret string, er
 	var kinds []string
 	for _, k := range h.On {
 		if !slices.Contains(Kinds(), k) {
-			return 0, "", fmt.Errorf("unknown kind of change %q: it is one of typing, recording, idle, available, unavailable", k)
+			return 0, "", fmt.Errorf("unknown kind of change %q; it must be one of typing, recording, idle, available, unavailable", k)
 		}
 		kinds = append(kinds, string(k))
 	}

@@ -53,7 +53,7 @@ type outcome int
 
 const (
 	inserted      outcome = iota // all of it
-	late                         // nothing: an event is older than the range of the next refresh
+	late                         // nothing: an event is at or before the cutoff
 	keyExists                    // nothing: a key exists, because of a retry or another writer
 	otherDatabase                // nothing: the contact ids are from another database
 )

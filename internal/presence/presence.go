@@ -33,7 +33,7 @@ func ParseStatus(name string) (Status, error) {
 			return s, nil
 		}
 	}
-	return 0, fmt.Errorf("unknown status %q: it is one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", name)
+	return 0, fmt.Errorf("unknown status %q; it must be one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", name)
 }
 
 // ParseStatuses reads a list of statuses by their names.

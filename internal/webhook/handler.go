@@ -146,7 +146,7 @@ func (rc *receiver) refuse(
 	why.problem.ServeHTTP(w, r)
 }
 
-// writeUnavailable responds that nothing was stored.
+// writeUnavailable responds that the event may not be stored, and that the sender should retry later.
 func writeUnavailable(w http.ResponseWriter, r *http.Request, err error) {
 	if limit, ok := errors.AsType[*ingest.LimitError](err); ok {
 		problem.Later(http.StatusTooManyRequests, fmt.Sprintf("The event was not stored: more than %d new %s in an hour "+

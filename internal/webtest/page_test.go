@@ -277,7 +277,7 @@ func TestHabitsAreDescribedInWords(t *testing.T) {
 	query := "&from=" + monday.AddDate(0, 0, -28).Format(time.RFC3339) + "&to=" + monday.Format(time.RFC3339)
 	tb := open(t, base, options{zone: "UTC"})
 	tb.visit(contactURL("i", "1") + query)
-	tb.until(`document.querySelector(".habit")?.textContent === "Usually here on weekdays from 9 to 11 h."`)
+	tb.until(`document.querySelector(".habit")?.textContent === "Usually in the chat on weekdays from 9 to 11 h."`)
 	tb = open(t, base, options{zone: "UTC", language: "pt-BR"})
 	tb.visit(contactURL("i", "1") + query)
 	tb.until(`document.querySelector(".habit")?.textContent === "Costuma estar aqui em dias úteis das 9 às 11 h."`)

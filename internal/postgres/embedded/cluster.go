@@ -137,7 +137,7 @@ func (c *cluster) findBin(ctx context.Context, version string) (string, error) {
 	if have == "" {
 		problem = "and no PostgreSQL is installed here"
 	}
-	return "", fmt.Errorf("%[1]s was created by PostgreSQL %[2]s, %[3]s: install PostgreSQL %[2]s (apt-get install postgresql-%[2]s, brew install postgresql@%[2]s); to upgrade, export the data with it, and import them into a new data directory", c.data(), version, problem)
+	return "", fmt.Errorf("%[1]s was created by PostgreSQL %[2]s, %[3]s: install PostgreSQL %[2]s (apt-get install postgresql-%[2]s, brew install postgresql@%[2]s); to upgrade, export the data with PostgreSQL %[2]s, and import them into a new data directory", c.data(), version, problem)
 }
 
 // makeSocketDir creates the directory of the Unix socket, which only the server's user may enter.

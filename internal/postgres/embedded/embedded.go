@@ -4,8 +4,8 @@
 // directory at once: the process that holds the lock owns the server, the others are guests, and when the owner ends a guest
 // becomes the owner. The server listens on a Unix socket that only its own user can reach, never on the network.
 //
-// The package does not tune, upgrade, back up or delete a cluster, and it does not install PostgreSQL, except from npm where
-// nothing else is found.
+// The package does not upgrade, back up or delete a cluster, and it does not install PostgreSQL, except from npm where nothing
+// else is found.
 //
 // Inside the directory it uses these names and ignores all others:
 //
@@ -79,7 +79,7 @@ type Server struct {
 // server with the same connection string, so that connection pools only have to reconnect. If the server dies, its owner
 // restarts it. If the owner is killed, the server ends with it on Linux; elsewhere the next owner stops it.
 //
-// Open fails if PostgreSQL is not installed, if dir/postgres is of another major version or not a cluster, if the directory
+// Open fails if no PostgreSQL of the cluster's major version is installed, if dir/postgres is not a cluster, if the directory
 // cannot be used, or if ctx ends. It never changes a cluster that it cannot use. ctx has no effect after Open returns.
 func Open(ctx context.Context, dir string, o Options) (*Server, error) {
 	s, err := open(ctx, dir, o)
