@@ -25,6 +25,8 @@ const (
 	asNDJSON = "ndjson"
 )
 
+var contentTypes = map[string]string{asJSON: "application/json", asCSV: "text/csv; charset=utf-8", asNDJSON: "application/x-ndjson"}
+
 // Timeouts for writing a page of a list, and a list as JSON.
 const (
 	pageTimeout = 2 * time.Minute
@@ -148,8 +150,11 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 			defer leave()
 			r, w := humago.Unwrap(c)
 			w.Header().Add("Vary", "Accept")
+			w.Header().Set("Content-Type", contentTypes[form])
+			if r.Method == http.MethodHead {
+				return
+			}
 			if form == asJSON {
-				w.Header().Set("Content-Type", "application/json")
 				_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(jsonTimeout)) // a slow client occupies a place
 				s.finish(r, a.Marshal(w, "application/json", body))
 				return
@@ -177,7 +182,7 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 
 // finish ends a response. After an error, it closes the connection, so that the client notices that the response is incomplete.
 func (s *server) finish(r *http.Request, err error) {
-	if err == nil || r.Method == http.MethodHead { // its responses have no body, which is an error for the writer
+	if err == nil {
 		return
 	}
 	if r.Context().Err() == nil {
@@ -197,12 +202,10 @@ func newRowWriter[R any](w http.ResponseWriter, form string) *rowWriter[R] {
 	out := bufio.NewWriter(w)
 	t := &rowWriter[R]{control: http.NewResponseController(w), out: out}
 	if form == asCSV {
-		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 		_ = writeCSV(out, table.Names[R]())
 		t.row = func(row R) error { return writeCSV(out, table.Cells(row, escapeFormula)) }
 		return t
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
 	t.row = func(row R) error { return lines.Encode(row) }
