@@ -46,7 +46,7 @@ func (c *durationsCmd) Run(ctx context.Context) error {
 			return err
 		}
 		return c.draw(d,
-			func(s terminal.Screen) string { return s.Durations(d.Total, d.Buckets, q.loc) },
+			func(s terminal.Screen) string { return s.Durations(d.Total, c.Bucket, d.Buckets, q.loc) },
 			func() string { return terminal.PlainDurations(d.Total, d.Buckets, d.From, d.To) })
 	})
 }

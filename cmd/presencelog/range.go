@@ -44,7 +44,8 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 			return fmt.Errorf("--tz: %w", err)
 		}
 	}
-	if q.in, err = text.Range(q.now, q.loc); err != nil { // an error here saves starting a database
+	q.in, err = text.Range(q.now, q.loc)
+	if err != nil && (c.TZ != "" || !text.NeedsZone()) { // otherwise it depends on the instance's time zone
 		return flagError(err)
 	}
 	return c.withReader(ctx, q.now, func(reader *history.Reader) error {

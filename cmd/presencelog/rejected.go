@@ -115,10 +115,10 @@ type chosen struct {
 }
 
 func (c chosen) withIDs(ctx context.Context, do func(pool *pgxpool.Pool, ids []uuid.UUID) error) error {
+	if c.All == (len(c.IDs) > 0) {
+		return errors.New("pass the ids of the payloads, or --all")
+	}
 	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
-		if c.All == (len(c.IDs) > 0) {
-			return errors.New("pass the ids of the payloads, or --all")
-		}
 		ids := c.IDs
 		if c.All {
 			for q, err := range rejected.List(ctx, pool) {

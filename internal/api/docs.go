@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func docsHandler(o *huma.OpenAPI) http.Handler {
 	for i, tag := range o.Tags {
 		groups[i].Name = tag.Description
 		put := func(method, path string, op *huma.Operation) {
-			if slices.Contains(op.Tags, tag.Name) {
+			if op != nil && slices.Contains(op.Tags, tag.Name) {
 				d := docsOperation{Method: method, Path: path, Op: op}
 				d.readMembers(o)
 				groups[i].Operations = append(groups[i].Operations, d)
@@ -53,11 +54,14 @@ func docsHandler(o *huma.OpenAPI) http.Handler {
 		}
 		for path, item := range o.Paths {
 			put(http.MethodGet, path, item.Get)
+			put(http.MethodDelete, path, item.Delete)
 		}
 		for _, item := range o.Webhooks {
 			put("webhook, POST", "to your address", item.Post)
 		}
-		slices.SortFunc(groups[i].Operations, func(a, b docsOperation) int { return cmp.Compare(a.Path, b.Path) })
+		slices.SortFunc(groups[i].Operations, func(a, b docsOperation) int {
+			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(b.Method, a.Method))
+		})
 	}
 	var page bytes.Buffer
 	err := docs.Execute(&page, map[string]any{"Doc": o, "Groups": groups, "Style": template.CSS(docsStyle)})
@@ -96,7 +100,7 @@ func (d *docsOperation) readMembers(o *huma.OpenAPI) {
 	var read func(prefix string, s *huma.Schema, depth int)
 	read = func(prefix string, s *huma.Schema, depth int) {
 		s = resolve(s)
-		for _, name := range s.Required {
+		for _, name := range slices.Concat(s.Required, optional(s)) {
 			m := resolve(s.Properties[name])
 			d.Members = append(d.Members, docsMember{prefix + name, typeName(m), m.Description, m.Enum})
 			switch items := resolve(m.Items); {
@@ -109,6 +113,11 @@ func (d *docsOperation) readMembers(o *huma.OpenAPI) {
 		}
 	}
 	read("", media.Schema, 2)
+}
+
+// optional returns the members of an object that may be absent, in the order of their names.
+func optional(s *huma.Schema) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.Properties)), func(name string) bool { return slices.Contains(s.Required, name) })
 }
 
 func typeName(s *huma.Schema) string {

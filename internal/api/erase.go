@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/erasure"
@@ -20,6 +21,11 @@ func (s *server) registerErase(a huma.API, path string) {
 	o := operation(path, "erase-contact", "Delete every trace of a contact")
 	o.Method, o.Tags = http.MethodDelete, []string{"history"}
 	o.Description = "Always needs a token with the scope erase. It responds when everything is deleted; if it fails, repeat the request."
+	o.Middlewares = huma.Middlewares{func(c huma.Context, next func(huma.Context)) {
+		_, w := humago.Unwrap(c)
+		keepOpen(w)
+		next(c)
+	}}
 	huma.Register(a, o, func(ctx context.Context, in *eraseInput) (*struct{ Body erasure.Result }, error) {
 		if !history.IsText(in.InstanceID) || !history.IsText(in.Phone) {
 			return nil, s.translate(ctx, &history.NotFoundError{InstanceID: in.InstanceID, Phone: in.Phone})

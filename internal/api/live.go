@@ -233,9 +233,7 @@ func (s *streams) enter(r *http.Request) (leave func(), err error) {
 	}, nil
 }
 
-// keepOpen removes the server's timeouts from a response. The read timeout would look as if the client had disconnected.
+// keepOpen extends the server's write timeout for a response. The read timeout has ended with the request's body.
 func keepOpen(w http.ResponseWriter) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Now().Add(maxWait + queryTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxWait + queryTimeout))
 }

@@ -58,6 +58,9 @@ func (s *server) status(ctx context.Context, _ *struct{}) (out statusBody, err e
 	if err != nil {
 		return out, err
 	}
+	if out.Restricted {
+		late = 0
+	}
 	out.Background = backgroundStatus{behind, late}
 	out.Instances, err = s.History.Instances(ctx, visible, "", 1000)
 	return out, err

@@ -73,14 +73,24 @@ func TestDocsPage(t *testing.T) {
 	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "text/html; charset=utf-8" || !strings.Contains(a.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 		t.Fatalf("%s %v", a.Status, a.Header)
 	}
-	var doc struct{ Paths map[string]any }
+	var doc struct{ Paths map[string]map[string]any }
 	if err := json.Unmarshal(s.do(t, request(t, http.MethodGet, s.url+"/openapi.json", nil)).body, &doc); err != nil {
 		t.Fatal(err)
 	}
-	for path := range doc.Paths {
-		if !strings.Contains(page, "<h2><code>GET "+path+"</code></h2>") {
-			t.Errorf("the page has no %s", path)
+	operations := 0
+	for path, methods := range doc.Paths {
+		for method := range methods {
+			operations++
+			if !strings.Contains(page, "<h2><code>"+strings.ToUpper(method)+" "+path+"</code></h2>") {
+				t.Errorf("the page has no %s of %s", method, path)
+			}
 		}
+	}
+	if operations < 20 {
+		t.Errorf("the document has %d operations", operations)
+	}
+	if member := "<code>columns.inChat.shares</code>"; !strings.Contains(page, member) {
+		t.Errorf("the page has no %s, which may be absent from a response", member)
 	}
 	if bad := regexp.MustCompile(`<script|<link|src=|href="https?:|style="|ZgotmplZ`).FindString(page); bad != "" {
 		t.Errorf("the page has %s", bad)

@@ -9,20 +9,20 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// Durations writes a table of buckets, with a bar for the time in the chat that shows the part with typing or recording, and
-// the figures of the total. Times are in loc.
-func (s Screen) Durations(total presence.Summary, buckets []presence.Bucket, loc *time.Location) string {
+// Durations writes a table of buckets, which are an hour, day, week or month long, with a bar for the time in the chat that shows
+// the part with typing or recording, and the figures of the total. Times are in loc.
+func (s Screen) Durations(total presence.Summary, bucket string, buckets []presence.Bucket, loc *time.Location) string {
 	d := s.draw()
 	if len(buckets) > 0 {
-		d.drawBuckets(total, buckets, loc)
+		d.drawBuckets(total, bucket, buckets, loc)
 		d.WriteString("\n")
 	}
 	d.drawFigures(total)
 	return d.String()
 }
 
-func (d *drawing) drawBuckets(total presence.Summary, buckets []presence.Bucket, loc *time.Location) {
-	head, layout := bucketLabel(buckets)
+func (d *drawing) drawBuckets(total presence.Summary, bucket string, buckets []presence.Bucket, loc *time.Location) {
+	head, layout := bucketLabel(bucket)
 	labels, parts := make([]string, len(buckets)), make([]presence.Summary, len(buckets))
 	for i, k := range buckets {
 		labels[i], parts[i] = k.Start.In(loc).Format(layout), k.Summary
@@ -99,20 +99,14 @@ func (d *drawing) summaryBar(s presence.Summary, longest float64, space int) str
 	return d.paint(cyan, strings.Repeat("█", solid)) + d.paint(green, strings.Repeat("░", columns-solid))
 }
 
-// bucketLabel returns the label of the buckets and the layout of their starts. It uses the longest bucket, since the first and
-// the last one may be cut.
-func bucketLabel(buckets []presence.Bucket) (label, layout string) {
-	longest := time.Duration(0)
-	for _, k := range buckets {
-		longest = max(longest, k.End.Sub(k.Start))
-	}
-	const day = 24 * time.Hour
-	switch hour := time.Hour; { // an hour more for clocks that are set back
-	case longest <= hour:
+// bucketLabel returns the label of buckets and the layout of their starts.
+func bucketLabel(bucket string) (label, layout string) {
+	switch bucket {
+	case "hour":
 		return "Hour", "Mon _2 Jan 15:04"
-	case longest <= day+hour:
+	case "day":
 		return "Day", "Mon _2 Jan"
-	case longest <= 7*day+hour:
+	case "week":
 		return "Week of", "Mon _2 Jan"
 	default:
 		return "Month", "Jan 2006"

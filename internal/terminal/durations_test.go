@@ -1,6 +1,7 @@
 package terminal
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -70,11 +71,12 @@ func TestDurations(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			total, buckets := buckets(test.n, start, test.next)
+			bucket, _, _ := strings.Cut(test.name, "s_")
 			width := test.width
 			if test.colour {
 				width = 0
 			}
-			golden(t, "durations_"+test.name+".txt", Screen{test.width, test.colour}.Durations(total, buckets, saoPaulo), width)
+			golden(t, "durations_"+test.name+".txt", Screen{test.width, test.colour}.Durations(total, bucket, buckets, saoPaulo), width)
 		})
 	}
 }
@@ -84,7 +86,18 @@ func TestDurationsOfManyContacts(t *testing.T) {
 	t.Parallel()
 	total := presence.Summary{Typing: intervals(12_345_678, 21), Recording: intervals(2_345_678, 33), InChat: intervals(34_567_890, 313)}
 	bucket := presence.Bucket{Start: at("2026-11-01 00:00:00"), End: at("2026-12-01 00:00:00"), Summary: total}
-	golden(t, "durations_many.txt", Screen{Width: 80}.Durations(total, []presence.Bucket{bucket}, saoPaulo), 90)
+	golden(t, "durations_many.txt", Screen{Width: 80}.Durations(total, "month", []presence.Bucket{bucket}, saoPaulo), 90)
+}
+
+// A range that is shorter than its bucket cuts it.
+func TestBucketLabels(t *testing.T) {
+	t.Parallel()
+	total, one := buckets(1, at("2026-11-16 00:00:00"), func(t time.Time) time.Time { return t.Add(time.Minute) })
+	for bucket, want := range map[string]string{"hour": "Hour ", "day": "Day ", "week": "Week of ", "month": "Month "} {
+		if got := (Screen{Width: 80}).Durations(total, bucket, one, saoPaulo); !strings.Contains(got, "\n"+want) {
+			t.Errorf("%s: %s", bucket, got)
+		}
+	}
 }
 
 func TestPlainDurations(t *testing.T) {
