@@ -114,12 +114,15 @@ type resolved struct {
 	added          map[contact]bool
 	addedInstances int
 	overLimit      map[contact]string // contacts that were not added, and the limit reached
+	instanceLimit  string             // the limit that new instances reach first
 }
 
 // resolve reads the ids of contacts from the database and adds new ones, within limits. If only is not 0, it must be that database.
 func (c *contactIDs) resolve(ctx context.Context, contacts map[contact]bool, only int64, max limits) (resolved, error) {
-	r := resolved{added: map[contact]bool{}}
-	max.instances = min(max.instances, max.contacts) // each new instance needs a contact
+	r := resolved{added: map[contact]bool{}, instanceLimit: overInstances}
+	if max.contacts < max.instances { // each new instance needs a contact
+		max.instances, r.instanceLimit = max.contacts, overContacts
+	}
 	for range lookupTries {
 		r.ids, r.overLimit = make(map[contact]int32, len(contacts)), map[contact]string{}
 		instances, database, err := c.resolveInstances(ctx, contacts, max, &r)
@@ -209,7 +212,7 @@ func (c *contactIDs) resolveContacts(
 		case len(r.added) >= int(max.contacts):
 			r.overLimit[k] = overContacts
 		case r.addedInstances >= int(max.instances):
-			r.overLimit[k] = overInstances
+			r.overLimit[k] = r.instanceLimit
 		}
 	}
 	if len(asked) == 0 {

@@ -249,6 +249,42 @@ func TestEventsOverTheLimitsAreLeftOutOfTheirBatch(t *testing.T) {
 	}
 }
 
+// Each new instance needs a new contact: without a limit of instances, that of contacts applies.
+func TestNewInstancesOverTheLimitOfContacts(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	c := config(t, pool)
+	c.Limits.ContactsPerHour = 2
+	w := ingest.NewWriter(c)
+	t.Cleanup(w.Close)
+	release := hold(t, pool, "events")
+	t.Cleanup(release)
+	var wg sync.WaitGroup
+	var over atomic.Int64
+	send := func(instance string) {
+		e := contactEvent(instance, "p", noon)
+		wg.Go(func() {
+			err := w.Write(t.Context(), &e)
+			if limit := (*ingest.LimitError)(nil); errors.As(err, &limit) && limit.What == "contacts" && limit.PerHour == 2 {
+				over.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send("i")
+	pgtest.Eventually(t, "a batch waits for the lock", func() bool { return waits(t, pool, "events") })
+	for _, instance := range []string{"j", "k", "l"} {
+		send(instance)
+	}
+	pgtest.Eventually(t, "the others gather", func() bool { return w.Queued() == 3 })
+	release()
+	wg.Wait()
+	if n := number(t, pool, "SELECT count(*) FROM events"); over.Load() != 2 || n != 2 {
+		t.Errorf("%d were over the limit, %d events are stored", over.Load(), n)
+	}
+}
+
 // A cache that is full makes room for new contacts, and finds those again that it has dropped.
 func TestContactIDCacheStaysWithinItsSize(t *testing.T) {
 	t.Parallel()
