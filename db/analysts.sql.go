@@ -10,17 +10,17 @@ import (
 )
 
 const addAnalyst = `-- name: AddAnalyst :exec
-INSERT INTO analysts (role_name, instance_id) VALUES ($1::text, $2)
+INSERT INTO analysts (role_name, instance) VALUES ($1::text, $2)
 `
 
 type AddAnalystParams struct {
-	RoleName   string
-	InstanceID *int32
+	RoleName string
+	Instance *string
 }
 
-// instance_id NULL: all instances.
+// instance NULL: all instances.
 func (q *Queries) AddAnalyst(ctx context.Context, arg AddAnalystParams) error {
-	_, err := q.db.Exec(ctx, addAnalyst, arg.RoleName, arg.InstanceID)
+	_, err := q.db.Exec(ctx, addAnalyst, arg.RoleName, arg.Instance)
 	return err
 }
 
@@ -47,9 +47,9 @@ type CreateAnalystStatementsParams struct {
 	StatementTimeout string
 }
 
-// The statements that create a role. They cannot have parameters, so the query returns them complete. A role may lift its
-// timeouts itself; they end forgotten sessions and queries. It cannot lift its limits of connections and of temporary files, and
-// it can lock nothing that the service waits for.
+// The statements that create a role. They cannot have parameters, so the query returns them complete. A role may change its
+// timeouts, which only end forgotten sessions and queries. It cannot change its limits on connections and temporary files, and
+// cannot lock anything that the service waits for.
 // Of each session: what does not fit into memory could fill the disk. Only superusers may set it.
 func (q *Queries) CreateAnalystStatements(ctx context.Context, arg CreateAnalystStatementsParams) ([]string, error) {
 	rows, err := q.db.Query(ctx, createAnalystStatements,
@@ -119,10 +119,7 @@ func (q *Queries) DropAnalystStatements(ctx context.Context, roleName string) ([
 }
 
 const listAnalysts = `-- name: ListAnalysts :many
-SELECT a.role_name::text AS role_name, i.name AS instance
-FROM analysts AS a
-LEFT JOIN instances AS i ON i.id = a.instance_id
-ORDER BY a.role_name, i.name
+SELECT role_name::text AS role_name, instance FROM analysts ORDER BY 1, 2
 `
 
 type ListAnalystsRow struct {
@@ -167,8 +164,8 @@ WHERE
     AND pg_has_role(p.proowner, 'USAGE')
 `
 
-// What PUBLIC may do in a new database, and analysts need not: fill the disk with temporary tables and large objects. Only
-// those statements that the service may run.
+// Revokes what PUBLIC may do in a new database and analysts do not need: fill the disk with temporary tables and large objects.
+// Only those statements that the service may run.
 func (q *Queries) RestrictStatements(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, restrictStatements)
 	if err != nil {

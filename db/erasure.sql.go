@@ -70,6 +70,16 @@ func (q *Queries) ContactsToErase(ctx context.Context, arg ContactsToEraseParams
 	return items, nil
 }
 
+const deleteEmptySums = `-- name: DeleteEmptySums :exec
+DELETE FROM interval_sums WHERE instance_id = $1 AND starts = 0 AND micros = 0
+`
+
+// Of quarters of an hour in which nobody of the instance did anything that is still stored.
+func (q *Queries) DeleteEmptySums(ctx context.Context, instanceID int32) error {
+	_, err := q.db.Exec(ctx, deleteEmptySums, instanceID)
+	return err
+}
+
 const eraseContactStates = `-- name: EraseContactStates :exec
 DELETE FROM contact_states WHERE contact_id = any($1::integer [])
 `
@@ -85,16 +95,6 @@ DELETE FROM contacts WHERE id = any($1::integer [])
 
 func (q *Queries) EraseContacts(ctx context.Context, contactIds []int32) error {
 	_, err := q.db.Exec(ctx, eraseContacts, contactIds)
-	return err
-}
-
-const eraseEmptySums = `-- name: EraseEmptySums :exec
-DELETE FROM interval_sums WHERE instance_id = $1 AND starts = 0 AND micros = 0
-`
-
-// Of quarters of an hour in which nobody else of the instance did anything.
-func (q *Queries) EraseEmptySums(ctx context.Context, instanceID int32) error {
-	_, err := q.db.Exec(ctx, eraseEmptySums, instanceID)
 	return err
 }
 
@@ -129,9 +129,11 @@ func (q *Queries) EraseHookDeliveries(ctx context.Context, arg EraseHookDeliveri
 }
 
 const eraseInstance = `-- name: EraseInstance :exec
-DELETE FROM instances WHERE name = $1
+DELETE FROM instances AS i
+WHERE i.name = $1 AND NOT EXISTS (SELECT FROM contacts AS c WHERE c.instance_id = i.id)
 `
 
+// Not while it has contacts: a receiver has just added them, and the next pass deletes them.
 func (q *Queries) EraseInstance(ctx context.Context, instance string) error {
 	_, err := q.db.Exec(ctx, eraseInstance, instance)
 	return err
@@ -239,4 +241,23 @@ func (q *Queries) ListRejectedBodies(ctx context.Context, arg ListRejectedBodies
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockContactStates = `-- name: LockContactStates :exec
+SELECT FROM contact_states WHERE contact_id = any($1::integer []) ORDER BY contact_id FOR UPDATE
+`
+
+func (q *Queries) LockContactStates(ctx context.Context, contactIds []int32) error {
+	_, err := q.db.Exec(ctx, lockContactStates, contactIds)
+	return err
+}
+
+const lockInstance = `-- name: LockInstance :exec
+SELECT FROM instances WHERE name = $1 FOR UPDATE
+`
+
+// Waits for transactions that add contacts to it.
+func (q *Queries) LockInstance(ctx context.Context, instance string) error {
+	_, err := q.db.Exec(ctx, lockInstance, instance)
+	return err
 }

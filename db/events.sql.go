@@ -205,9 +205,9 @@ type EventPageRow struct {
 	Fits       bool
 }
 
-// The contact's events in a range after a key, or with descending those before it, backwards. fits says whether the extra of all
-// rows before has fewer than max_bytes. Where it is false, extra is left out: the row only shows that there is more. So a page
-// has one row too much at the most, however large rows are.
+// The contact's events in a range after a key, or with descending those before it, backwards. fits is false if the extra of all
+// earlier rows takes max_bytes or more. Then extra is left out: the row only shows that there is more. So a page reads at most
+// one row too many, however large rows are.
 func (q *Queries) EventPage(ctx context.Context, arg EventPageParams) ([]EventPageRow, error) {
 	rows, err := q.db.Query(ctx, eventPage,
 		arg.MaxBytes,
@@ -413,9 +413,9 @@ type MergeEventsParams struct {
 	Extras      []string
 }
 
-// Adds those events of a batch that are not stored yet, whatever their seq: an event is stored if one is that has the
-// same contact, received_at, status, last_seen and extra; of n alike in the batch, n are to be stored. The others come
-// after all that has their contact and received_at, in the batch's order.
+// Adds those events of a batch that are not stored yet, whatever their seq. Events are equal if contact, received_at, status,
+// last_seen and extra are; of n equal events in the batch, n are stored. New ones get a seq after the stored ones, in the
+// batch's order.
 func (q *Queries) MergeEvents(ctx context.Context, arg MergeEventsParams) (int64, error) {
 	result, err := q.db.Exec(ctx, mergeEvents,
 		arg.ContactIds,

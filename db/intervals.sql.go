@@ -27,8 +27,8 @@ advanced AS (
 SELECT w.exists::boolean AS work FROM work AS w
 `
 
-// From now on, events up to the moment are late. Returns whether there is anything to refresh up to it; if not, nothing is
-// written.
+// Events up to the moment are late from now on. Returns whether there is anything to refresh up to it; if not, it writes
+// nothing.
 func (q *Queries) AdvanceCutoff(ctx context.Context, moment pgtype.Timestamptz) (bool, error) {
 	row := q.db.QueryRow(ctx, advanceCutoff, moment)
 	var work bool
@@ -53,7 +53,7 @@ func (q *Queries) FirstCheckpoint(ctx context.Context) (pgtype.Timestamptz, erro
 const intervalStatus = `-- name: IntervalStatus :one
 SELECT
     (SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL) AS late_contacts,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.received_at > (SELECT watermark FROM interval_progress))::timestamptz AS unsettled_since
+    (SELECT min(e.received_at) FROM recent_events((SELECT p.watermark FROM interval_progress AS p)) AS e)::timestamptz AS unsettled_since
 `
 
 type IntervalStatusRow struct {
@@ -61,7 +61,7 @@ type IntervalStatusRow struct {
 	UnsettledSince pgtype.Timestamptz
 }
 
-// What is not stored yet: the contacts with late events, and since when there are events after the watermark (NULL: none).
+// The number of contacts with late events, and when the first event after the watermark was received (NULL: none).
 func (q *Queries) IntervalStatus(ctx context.Context) (IntervalStatusRow, error) {
 	row := q.db.QueryRow(ctx, intervalStatus)
 	var i IntervalStatusRow
@@ -85,7 +85,7 @@ SELECT
     )
 `
 
-// Takes all contacts of instances, or with NULL of all instances, back to their first event, as when a timeout changes.
+// Resets all contacts of instances, or with NULL of all instances, to before their first event, as when a timeout changes.
 func (q *Queries) MarkAllLate(ctx context.Context, instanceIds []int32) error {
 	_, err := q.db.Exec(ctx, markAllLate, instanceIds)
 	return err
@@ -304,7 +304,7 @@ SELECT
     t.micros::bigint AS micros,
     t.confirmed_micros::bigint AS confirmed_micros
 FROM (
-    -- Those that tie with the last one too: by phone, another may come before it.
+    -- Includes ties with the last row, since they are ordered by phone.
     SELECT
         p.contact_id,
         CASE WHEN $1::boolean THEN sum(p.intervals) ELSE sum(p.micros) END AS value,
@@ -312,7 +312,7 @@ FROM (
         sum(p.micros) AS micros,
         sum(p.confirmed_micros) AS confirmed_micros
     FROM (
-        -- Stored and fresh ones each by themselves: so PostgreSQL groups the many in parallel.
+        -- Stored and fresh intervals are grouped separately, so that PostgreSQL can group the stored ones in parallel.
         SELECT
             i.contact_id::integer AS contact_id,
             (count(*) FILTER (WHERE i.started_at >= $2::timestamptz))::float8 AS intervals,

@@ -117,9 +117,9 @@ type LoosePartitionsRow struct {
 	VacuumStatement  string
 }
 
-// Partitions before a month whose key takes a fifth more than it needs: 40 bytes a row of events, 29 of intervals. Rows of one
-// contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot have parameters, so
-// the query returns them complete.
+// Partitions before a month whose key is bloated: a fifth larger than it needs to be, which is 40 bytes for an event and 29 for
+// an interval. Rows of one contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot
+// have parameters, so the query returns them complete.
 func (q *Queries) LoosePartitions(ctx context.Context, beforeMonth string) ([]LoosePartitionsRow, error) {
 	rows, err := q.db.Query(ctx, loosePartitions, beforeMonth)
 	if err != nil {

@@ -36,7 +36,7 @@ type CountAwayParams struct {
 	Search  string
 }
 
-// How many those are. Phones are only looked at where something is searched for.
+// How many those are. Phones are read only if there is a search.
 func (q *Queries) CountAway(ctx context.Context, arg CountAwayParams) (int64, error) {
 	row := q.db.QueryRow(ctx, countAway, arg.Visible, arg.Search)
 	var count int64

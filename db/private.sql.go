@@ -70,9 +70,9 @@ INNER JOIN pg_catalog.pg_proc AS p ON p.pronamespace = s.oid
 INNER JOIN untrusted AS u ON u.oid = p.proowner
 `
 
-// Who may create functions or operators in the service's schema can have the service run them: by overloading, they match
-// a call better than those that are meant. These statements take that right away, and what was created by it. Trusted are
-// superusers, the service, and the owners of its schema and tables.
+// Roles that can create functions or operators in the service's schema could have the service run them: an overload may match a
+// call better than the intended function. These statements revoke that right and drop what was created. Trusted are superusers,
+// the service, and the owners of its schema and tables.
 func (q *Queries) RepairSchemaStatements(ctx context.Context) ([]string, error) {
 	rows, err := q.db.Query(ctx, repairSchemaStatements)
 	if err != nil {

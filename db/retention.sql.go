@@ -187,7 +187,7 @@ FROM (
     SELECT
         i.id AS instance_id,
         i.name,
-        $1::timestamptz AS now,
+        least($1::timestamptz, clock_timestamp()) AS now,
         coalesce(i.retention, s.retention) AS retention,
         coalesce(i.interval_retention, s.interval_retention) AS interval_retention
     FROM instances AS i
@@ -203,7 +203,8 @@ type HorizonsRow struct {
 	IntervalsFrom pgtype.Timestamptz
 }
 
-// Where the events and the intervals of each instance are to begin; NULL: they are kept forever.
+// Where the events and the intervals of each instance are to begin; NULL: they are kept forever. Of two clocks, the one that is
+// behind counts: one that is ahead would delete too much.
 func (q *Queries) Horizons(ctx context.Context, now pgtype.Timestamptz) ([]HorizonsRow, error) {
 	rows, err := q.db.Query(ctx, horizons, now)
 	if err != nil {
@@ -246,6 +247,45 @@ func (q *Queries) InstanceContacts(ctx context.Context, instanceID int32) ([]int
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const instancesWithOldEvents = `-- name: InstancesWithOldEvents :many
+SELECT h.instance_id::integer
+FROM (SELECT unnest($1::integer []) AS instance_id, unnest($2::timestamptz []) AS horizon) AS h
+WHERE
+    EXISTS (
+        SELECT
+        FROM contacts AS c
+        CROSS JOIN LATERAL (SELECT FROM events AS e WHERE e.contact_id = c.id AND e.received_at < h.horizon LIMIT 1) AS e
+        WHERE c.instance_id = h.instance_id
+    )
+`
+
+type InstancesWithOldEventsParams struct {
+	InstanceIds []int32
+	Horizons    []pgtype.Timestamptz
+}
+
+// Those of the instances that have events before their horizon. Each contact is looked up by the key: counting would read
+// months in which these instances have nothing.
+func (q *Queries) InstancesWithOldEvents(ctx context.Context, arg InstancesWithOldEventsParams) ([]int32, error) {
+	rows, err := q.db.Query(ctx, instancesWithOldEvents, arg.InstanceIds, arg.Horizons)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int32
+	for rows.Next() {
+		var h_instance_id int32
+		if err := rows.Scan(&h_instance_id); err != nil {
+			return nil, err
+		}
+		items = append(items, h_instance_id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -43,11 +43,11 @@ COMMENT ON COLUMN instances.name IS 'instanceId as the gateway sends it';
 
 CREATE TABLE analysts (
     role_name name NOT NULL,
-    instance_id integer REFERENCES instances ON DELETE CASCADE,
-    UNIQUE NULLS NOT DISTINCT (role_name, instance_id)
+    instance text COLLATE "C",
+    UNIQUE NULLS NOT DISTINCT (role_name, instance)
 );
 COMMENT ON TABLE analysts IS 'The read-only roles of schema analytics, and the instances that they may see';
-COMMENT ON COLUMN analysts.instance_id IS 'NULL: all instances';
+COMMENT ON COLUMN analysts.instance IS 'The name of one; NULL: all. It stays if that is erased, so that the role is known';
 
 CREATE TABLE contacts (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -93,31 +93,24 @@ $$;
 CREATE FUNCTION refresh_intervals(until_at timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    settled_until timestamptz := (SELECT watermark FROM interval_progress);
     ids integer [];
-    added integer [];
 BEGIN
     ids := ARRAY(
-        SELECT contact_id FROM active_contacts(settled_until, until_at)
+        SELECT contact_id FROM active_contacts((SELECT watermark FROM interval_progress), until_at)
         UNION
         SELECT contact_id FROM contact_states WHERE visit_started_at IS NOT NULL
     );
-    WITH a AS (
-        INSERT INTO contact_states (contact_id, instance_id, checkpoint)
-        SELECT c.id, c.instance_id, settled_until
-        FROM contacts AS c
-        WHERE c.id = ANY(ids) AND NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
-        ORDER BY c.id
-        ON CONFLICT DO NOTHING
-        RETURNING contact_id
-    )
-
-    SELECT coalesce(array_agg(contact_id), '{}') INTO added FROM a;
+    INSERT INTO contact_states (contact_id, instance_id)
+    SELECT c.id, c.instance_id
+    FROM contacts AS c
+    WHERE c.id = ANY(ids) AND NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
+    ORDER BY c.id
+    ON CONFLICT DO NOTHING;
     -- Contacts with late events are left to refresh_late_intervals.
     ids := ARRAY(
         SELECT contact_id
         FROM contact_states
-        WHERE contact_id = ANY(ids) AND (checkpoint IS NULL OR contact_id = ANY(added))
+        WHERE contact_id = ANY(ids) AND checkpoint IS NULL
         ORDER BY contact_id
         FOR UPDATE
     );
@@ -182,10 +175,17 @@ BEGIN
         SELECT
             c.id,
             c.instance_id,
-            (SELECT watermark FROM interval_progress),
-            (SELECT min(e.received_at) FROM events AS e WHERE e.contact_id = c.id)
-        FROM contacts AS c
-        WHERE c.id = ANY(late_ids) AND NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
+            p.watermark,
+            -- Without a row there is no event up to the watermark, except those that retention is about to delete.
+            (
+                SELECT min(e.received_at)
+                FROM events AS e
+                WHERE e.contact_id = c.id AND e.received_at >= least(l.at, p.watermark)
+            )
+        FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
+        INNER JOIN contacts AS c ON c.id = l.contact_id
+        CROSS JOIN interval_progress AS p
+        WHERE NOT EXISTS (SELECT FROM contact_states AS s WHERE s.contact_id = c.id)
         ORDER BY c.id
         ON CONFLICT DO NOTHING;
 
@@ -199,15 +199,19 @@ BEGIN
 
     -- Events after the watermark are not settled yet, but the next refresh may have read events already.
     settled_until := (SELECT watermark FROM interval_progress);
-    UPDATE contact_states AS s SET checkpoint = settled_until
+    UPDATE contact_states AS s
+    SET
+        checkpoint = CASE WHEN s.checkpoint IS NULL AND l.at > settled_until THEN settled_until ELSE s.checkpoint END,
+        first_event_at = least(s.first_event_at, l.at)
     FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
-    WHERE s.contact_id = l.contact_id AND s.checkpoint IS NULL AND l.at > settled_until;
+    WHERE
+        s.contact_id = l.contact_id
+        AND (s.checkpoint IS NULL AND l.at > settled_until OR coalesce(s.first_event_at > l.at, true));
 
     WITH marked AS (
         UPDATE contact_states AS s
         SET
             checkpoint = b.begins_at - interval '1 microsecond',
-            first_event_at = least(s.first_event_at, l.at),
             last_event_at = p.received_at,
             status = CASE WHEN p.received_at IS NOT NULL THEN 2 END,
             since = CASE WHEN p.received_at IS NOT NULL THEN greatest(
@@ -237,7 +241,7 @@ BEGIN
             -- Not before the first event: earlier intervals remain from deleted events.
             SELECT greatest(
                 CASE WHEN o.visit_started_at <= l.at THEN o.visit_started_at ELSE coalesce(v.started_at, l.at) END,
-                least(o.first_event_at, l.at)
+                o.first_event_at
             ) AS begins_at
         ) AS b
         LEFT JOIN LATERAL (
@@ -260,11 +264,6 @@ BEGIN
         AND i.contact_id = m.contact_id AND i.measure = ANY('{r,t,v}'::"char" [])
         AND i.started_at >= m.visit_started_at AND i.started_at < m.begins_at
         AND i.ended_at > m.begins_at;
-
-    -- The other contacts are reset far enough already.
-    UPDATE contact_states AS s SET first_event_at = l.at
-    FROM (SELECT unnest(late_ids) AS contact_id, unnest(late_ats) AS at) AS l
-    WHERE s.contact_id = l.contact_id AND s.first_event_at > l.at;
 END
 $$;
 -- +goose StatementEnd
@@ -289,17 +288,6 @@ WHERE s.contact_id = k.contact_id
 $$;
 -- +goose StatementEnd
 
--- How many events of a contact count in [range_start, range_end).
--- +goose StatementBegin
-CREATE FUNCTION events_between(contact integer, range_start timestamptz, range_end timestamptz) RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT count(DISTINCT e.received_at)
-    FROM events AS e
-    WHERE e.contact_id = contact AND e.received_at >= range_start AND e.received_at < range_end
-);
--- +goose StatementEnd
-
 -- Prepares an instance for the deletion of its events before a horizon, a full hour: intervals that started earlier stay, and
 -- end at the horizon at the latest; later ones follow from the remaining events. Returns false, and does nothing, if a refresh
 -- must first store intervals that ended before the horizon.
@@ -311,6 +299,11 @@ DECLARE
     ids integer [];
 BEGIN
     SELECT watermark INTO stored_until FROM interval_progress FOR UPDATE;
+    -- All that may change, in the order of their ids.
+    PERFORM FROM contact_states AS s
+    WHERE s.instance_id = instance AND s.first_event_at < horizon
+    ORDER BY s.contact_id
+    FOR UPDATE;
     IF
         EXISTS (SELECT FROM contact_states AS s WHERE s.instance_id = instance AND s.checkpoint < horizon)
         OR stored_until < horizon AND (
@@ -327,7 +320,7 @@ BEGIN
             s.instance_id = instance
             AND (
                 s.visit_started_at < horizon
-                OR s.since < horizon
+                OR s.since <= horizon
                 OR s.contact_id IN (
                     SELECT i.contact_id
                     FROM intervals AS i
@@ -340,28 +333,23 @@ BEGIN
         ORDER BY s.contact_id
         FOR UPDATE
     );
-    INSERT INTO intervals (contact_id, instance_id, measure, started_at, ended_at, confirmed_until, ended_by, events)
-    SELECT
-        f.contact_id,
-        f.instance_id,
-        f.measure,
-        f.started_at,
-        horizon,
-        least(f.confirmed_until, horizon),
-        't',
-        events_between(f.contact_id, f.started_at, horizon)
-    FROM fresh_intervals(ids, now) AS f
-    WHERE f.started_at < horizon AND (f.ended_at > horizon OR f.ended_by = 'o')
+    INSERT INTO intervals
+    SELECT f.* FROM fresh_intervals(ids, now) AS f WHERE f.started_at < horizon AND f.ended_at > horizon
     ON CONFLICT DO NOTHING;
     UPDATE intervals AS i
     SET
         ended_at = horizon,
         confirmed_until = least(i.confirmed_until, horizon),
         ended_by = 't',
-        events = events_between(i.contact_id, i.started_at, horizon)
+        events = (
+            SELECT count(DISTINCT e.received_at)
+            FROM events AS e
+            WHERE e.contact_id = i.contact_id AND e.received_at >= i.started_at AND e.received_at < horizon
+        )
     WHERE
-        i.contact_id = ANY(ids) AND i.measure = ANY('{r,t,v}'::"char" [])
-        AND i.started_at < horizon AND i.ended_at > horizon;
+        i.instance_id = instance
+        AND crosses_hour(i.started_at, i.ended_at)
+        AND tstzrange(i.started_at, i.ended_at, '()') @> horizon;
     PERFORM reset_contacts(ids, horizon);
     DELETE FROM contact_states AS s
     WHERE
@@ -378,4 +366,4 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
-DROP FUNCTION cut_intervals, events_between, reset_contacts, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;
+DROP FUNCTION cut_intervals, reset_contacts, mark_late, refresh_late_intervals, refresh_intervals, store_intervals;

@@ -314,6 +314,17 @@ $$;
 -- +goose StatementEnd
 
 -- +goose Down
+-- Migrating up again would not fill these tables from the events.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM events) OR EXISTS (SELECT FROM intervals) THEN
+        RAISE EXCEPTION 'this version cannot be rolled back while there are events'
+        USING HINT = 'Export the events, and import them into an empty database of the other version.';
+    END IF;
+END
+$$;
+-- +goose StatementEnd
 DROP FUNCTION sum_instance, stored_lengths, edge_pieces, bucket_pieces, contact_intervals, stored_within, intervals_within;
 DROP FUNCTION fresh_contact_ids;
 DROP TRIGGER add_updated ON intervals;

@@ -27,7 +27,7 @@ WHERE
     has_table_privilege(calling_role(), 'events'::regclass, 'SELECT')
     OR EXISTS (
         SELECT FROM analysts AS a
-        WHERE a.role_name = calling_role() AND (a.instance_id = i.id OR a.instance_id IS NULL)
+        WHERE a.role_name = calling_role() AND (a.instance = i.name OR a.instance IS NULL)
     );
 COMMENT ON VIEW visible_instances IS 'The instances that the caller may see: all, for a role that can read events anyway';
 
@@ -479,7 +479,8 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT 
 SELECT c.instance_name, c.phone, s.*
 FROM
     active_contacts(
-        from_time - (SELECT max(greatest(t.typing, t.recording) + t.presence) FROM timeouts AS t), to_time
+        from_time - (SELECT max(greatest(t.typing, t.recording) + t.presence) FROM timeouts AS t) - interval '1 microsecond',
+        to_time
     ) AS a
 INNER JOIN visible_contacts AS c ON c.id = a.contact_id
 CROSS JOIN LATERAL visible_spans(c.id, from_time, to_time) AS s
@@ -696,7 +697,8 @@ GRANT USAGE ON SCHEMA analytics TO PUBLIC;
 GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA analytics TO PUBLIC;
 GRANT EXECUTE ON FUNCTION
-    status_name, measure_name, ended_by_name, hour_of, quarter_of, quarter_pieces, crosses_hour, micros_between,
+    status_name, status_of, status_before, pauses_at, leaves_at, measure_name, ended_by_name, hour_of, quarter_of,
+    quarter_pieces, crosses_hour, micros_between,
     seconds_between, calling_role, event_id, day_start, day_pieces, visible_days, visible_hours, visible_spans,
     visible_fresh_intervals, visible_sum_changes, visible_unsettled_status
 TO PUBLIC;

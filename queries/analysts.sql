@@ -48,14 +48,11 @@ SELECT
     ])::text AS statement;
 
 -- name: AddAnalyst :exec
--- instance_id NULL: all instances.
-INSERT INTO analysts (role_name, instance_id) VALUES (@role_name::text, sqlc.narg(instance_id));
+-- instance NULL: all instances.
+INSERT INTO analysts (role_name, instance) VALUES (@role_name::text, sqlc.narg(instance));
 
 -- name: DropAnalyst :execrows
 DELETE FROM analysts WHERE role_name = @role_name::text;
 
 -- name: ListAnalysts :many
-SELECT a.role_name::text AS role_name, i.name AS instance
-FROM analysts AS a
-LEFT JOIN instances AS i ON i.id = a.instance_id
-ORDER BY a.role_name, i.name;
+SELECT role_name::text AS role_name, instance FROM analysts ORDER BY 1, 2;

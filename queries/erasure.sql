@@ -15,14 +15,17 @@ FROM contacts AS c
 INNER JOIN instances AS i ON i.id = c.instance_id
 WHERE i.name = @instance AND (c.phone = @phone::text OR @phone = '');
 
+-- name: LockContactStates :exec
+SELECT FROM contact_states WHERE contact_id = any(@contact_ids::integer []) ORDER BY contact_id FOR UPDATE;
+
 -- name: EraseEvents :execrows
 DELETE FROM events WHERE contact_id = any(@contact_ids::integer []);
 
 -- name: EraseIntervals :exec
 DELETE FROM intervals WHERE contact_id = any(@contact_ids::integer []);
 
--- name: EraseEmptySums :exec
--- Of quarters of an hour in which nobody else of the instance did anything.
+-- name: DeleteEmptySums :exec
+-- Of quarters of an hour in which nobody of the instance did anything that is still stored.
 DELETE FROM interval_sums WHERE instance_id = @instance_id AND starts = 0 AND micros = 0;
 
 -- name: EraseContactStates :exec
@@ -31,8 +34,14 @@ DELETE FROM contact_states WHERE contact_id = any(@contact_ids::integer []);
 -- name: EraseContacts :exec
 DELETE FROM contacts WHERE id = any(@contact_ids::integer []);
 
+-- name: LockInstance :exec
+-- Waits for transactions that add contacts to it.
+SELECT FROM instances WHERE name = @instance FOR UPDATE;
+
 -- name: EraseInstance :exec
-DELETE FROM instances WHERE name = @instance;
+-- Not while it has contacts: a receiver has just added them, and the next pass deletes them.
+DELETE FROM instances AS i
+WHERE i.name = @instance AND NOT EXISTS (SELECT FROM contacts AS c WHERE c.instance_id = i.id);
 
 -- name: EraseHookDeliveries :exec
 -- Messages have strings as to_json writes them.

@@ -57,7 +57,7 @@ SELECT
 -- The number of contacts with late events, and when the first event after the watermark was received (NULL: none).
 SELECT
     (SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL) AS late_contacts,
-    (SELECT min(e.received_at) FROM events AS e WHERE e.received_at > (SELECT watermark FROM interval_progress))::timestamptz AS unsettled_since;
+    (SELECT min(e.received_at) FROM recent_events((SELECT p.watermark FROM interval_progress AS p)) AS e)::timestamptz AS unsettled_since;
 
 -- name: SumInstance :many
 SELECT

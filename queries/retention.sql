@@ -1,5 +1,6 @@
 -- name: Horizons :many
--- Where the events and the intervals of each instance are to begin; NULL: they are kept forever.
+-- Where the events and the intervals of each instance are to begin; NULL: they are kept forever. Of two clocks, the one that is
+-- behind counts: one that is ahead would delete too much.
 SELECT
     k.instance_id,
     k.name,
@@ -13,7 +14,7 @@ FROM (
     SELECT
         i.id AS instance_id,
         i.name,
-        @now::timestamptz AS now,
+        least(@now::timestamptz, clock_timestamp()) AS now,
         coalesce(i.retention, s.retention) AS retention,
         coalesce(i.interval_retention, s.interval_retention) AS interval_retention
     FROM instances AS i
@@ -51,6 +52,19 @@ INNER JOIN (
 ) AS h ON h.instance_id = c.instance_id
 WHERE e.received_at >= @range_start AND e.received_at < @range_end AND e.received_at < h.horizon
 GROUP BY c.instance_id;
+
+-- name: InstancesWithOldEvents :many
+-- Those of the instances that have events before their horizon. Each contact is looked up by the key: counting would read
+-- months in which these instances have nothing.
+SELECT h.instance_id::integer
+FROM (SELECT unnest(@instance_ids::integer []) AS instance_id, unnest(@horizons::timestamptz []) AS horizon) AS h
+WHERE
+    EXISTS (
+        SELECT
+        FROM contacts AS c
+        CROSS JOIN LATERAL (SELECT FROM events AS e WHERE e.contact_id = c.id AND e.received_at < h.horizon LIMIT 1) AS e
+        WHERE c.instance_id = h.instance_id
+    );
 
 -- name: InstancesWithOldIntervals :many
 -- Those of the instances that have intervals before their horizon.

@@ -71,17 +71,15 @@ func Create(ctx context.Context, pool *pgxpool.Pool, a Analyst, login Login) err
 			return err
 		}
 		if len(a.Instances) == 0 {
-			return q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, InstanceID: nil})
+			return q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, Instance: nil})
 		}
 		for _, instance := range a.Instances {
-			id, err := q.FindInstance(ctx, instance)
-			if errors.Is(err, pgx.ErrNoRows) {
+			if _, err := q.FindInstance(ctx, instance); errors.Is(err, pgx.ErrNoRows) {
 				return fmt.Errorf("there is no instance %q", instance)
+			} else if err != nil {
+				return err
 			}
-			if err == nil {
-				err = q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, InstanceID: &id})
-			}
-			if err != nil {
+			if err := q.AddAnalyst(ctx, db.AddAnalystParams{RoleName: a.Name, Instance: &instance}); err != nil {
 				return err
 			}
 		}

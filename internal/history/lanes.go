@@ -118,15 +118,19 @@ func columnsOf(lanes []LaneSpan, in Range, n int, now time.Time) *Columns {
 	for _, s := range shares {
 		s.Shares, s.ConfirmedShares = make([]float64, n), make([]float64, n)
 	}
-	width := in.To.Sub(in.From).Seconds() / float64(n)
+	// In seconds from the start; time.Sub is limited to 292 years.
+	place := func(at time.Time) float64 {
+		return float64(at.Unix()-in.From.Unix()) + float64(at.Nanosecond()-in.From.Nanosecond())/1e9
+	}
+	width := place(in.To) / float64(n)
 	for _, lane := range lanes {
 		end := now
 		if lane.End != nil {
 			end = *lane.End
 		}
 		s := shares[lane.Measure]
-		addTo(s.Shares, lane.Start.Sub(in.From).Seconds()/width, end.Sub(in.From).Seconds()/width)
-		addTo(s.ConfirmedShares, lane.Start.Sub(in.From).Seconds()/width, lane.ConfirmedUntil.Sub(in.From).Seconds()/width)
+		addTo(s.Shares, place(lane.Start)/width, place(end)/width)
+		addTo(s.ConfirmedShares, place(lane.Start)/width, place(lane.ConfirmedUntil)/width)
 	}
 	return out
 }

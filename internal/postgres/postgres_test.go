@@ -100,6 +100,28 @@ func TestMigrateUpDownUp(t *testing.T) {
 	}
 }
 
+// Sums could not be filled again from events, so what they need is not rolled back.
+func TestMigrateDownKeepsIntervals(t *testing.T) {
+	t.Parallel()
+	p := pool(t, pgtest.URL(t))
+	if err := postgres.MakePartitionsAhead(t.Context(), p, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, now(), 0, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for err == nil {
+		err = postgres.Down(t.Context(), p)
+	}
+	if !strings.Contains(err.Error(), "cannot be rolled back while there are events") {
+		t.Error(err)
+	}
+	if n, _ := applied(t, p); n != 6 {
+		t.Errorf("%d migrations are left", n)
+	}
+}
+
 func TestMigrateConcurrently(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)

@@ -253,6 +253,33 @@ func TestOldIntervalsAreDeleted(t *testing.T) {
 	}
 }
 
+// A visit contains the horizon. What the remaining events say of it stays, also if intervals are kept as long as events.
+func TestVisitAcrossTheHorizonOfIntervals(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	var visit []presence.Event
+	for minutes, status := range map[time.Duration]presence.Status{-2: presence.Available, 1: presence.Composing, 4: presence.Available} {
+		visit = append(visit, presence.Event{
+			InstanceID: "a", Phone: "p", Status: status, ReceivedAt: shortFrom.Add(minutes * time.Minute),
+		})
+	}
+	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
+	merge(t, pool, visit)
+	refresh(t, pool)
+	set(t, pool, "", "retention", "30d")
+	set(t, pool, "", "interval_retention", "30d")
+	run(t, pool)
+	for _, when := range []string{"at once", "after a refresh"} {
+		if d := presenceOf(t, pool, "p", shortFrom.AddDate(0, 0, -1), now); d.Count != 1 || d.Seconds != 8*60 {
+			t.Errorf("%s: %d visits of %g s", when, d.Count, d.Seconds)
+		}
+		refresh(t, pool)
+	}
+	if zero := get[int64](t, pool, "SELECT count(*) FROM interval_sums WHERE starts = 0 AND micros = 0"); zero != 0 {
+		t.Errorf("there are %d empty sums", zero)
+	}
+}
+
 // presenceOf returns what a contact of instance a did in a range.
 func presenceOf(t *testing.T, pool *pgxpool.Pool, phone string, from, to time.Time) presence.Durations {
 	t.Helper()

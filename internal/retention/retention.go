@@ -179,6 +179,9 @@ func (w *worker) run(ctx context.Context) error {
 	if err := w.findOld(ctx); err != nil {
 		return err
 	}
+	if err := w.cut(ctx); err != nil { // before any interval is deleted: it looks for those that contain the horizon
+		return err
+	}
 	for i, h := range w.horizons {
 		if !w.oldIntervals[h.InstanceID] {
 			continue
@@ -193,9 +196,9 @@ func (w *worker) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("deleting intervals of %s: %w", h.Name, err)
 		}
-	}
-	if err := w.cut(ctx); err != nil {
-		return err
+		if err := w.q.DeleteEmptySums(ctx, h.InstanceID); err != nil {
+			return err
+		}
 	}
 	var inUse error
 	for _, p := range w.partitions {
@@ -229,30 +232,35 @@ func (w *worker) run(ctx context.Context) error {
 // findOld finds the instances with something to delete. Nothing is done for others, which may be many.
 func (w *worker) findOld(ctx context.Context) error {
 	w.oldEvents, w.oldIntervals = map[int32]bool{}, map[int32]bool{}
-	for _, p := range w.partitions {
-		counts, err := w.count(ctx, p)
+	var events db.InstancesWithOldEventsParams
+	var kept db.InstancesWithOldIntervalsParams
+	for _, h := range w.horizons {
+		if h.EventsFrom.Valid {
+			events.InstanceIds, events.Horizons = append(events.InstanceIds, h.InstanceID), append(events.Horizons, h.EventsFrom)
+		}
+		if h.IntervalsFrom.Valid {
+			kept.InstanceIds, kept.Horizons = append(kept.InstanceIds, h.InstanceID), append(kept.Horizons, h.IntervalsFrom)
+		}
+	}
+	if len(events.InstanceIds) > 0 {
+		old, err := w.q.InstancesWithOldEvents(ctx, events)
 		if err != nil {
 			return err
 		}
-		for _, c := range counts {
-			w.oldEvents[c.InstanceID] = true
+		for _, id := range old {
+			w.oldEvents[id] = true
 		}
 	}
-	var ids []int32
-	var horizons []pgtype.Timestamptz
-	for _, h := range w.horizons {
-		if h.IntervalsFrom.Valid {
-			ids, horizons = append(ids, h.InstanceID), append(horizons, h.IntervalsFrom)
+	if len(kept.InstanceIds) > 0 {
+		old, err := w.q.InstancesWithOldIntervals(ctx, kept)
+		if err != nil {
+			return err
+		}
+		for _, id := range old {
+			w.oldIntervals[id] = true
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	old, err := w.q.InstancesWithOldIntervals(ctx, db.InstancesWithOldIntervalsParams{InstanceIds: ids, Horizons: horizons})
-	for _, id := range old {
-		w.oldIntervals[id] = true
-	}
-	return err
+	return nil
 }
 
 // cut prepares the intervals for the deletion of events, once all intervals are stored that follow from these.

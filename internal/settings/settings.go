@@ -159,8 +159,12 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 		}
 		// Intervals depend on the timeouts, so both change in one transaction.
 		var changed []int32
+		same := make(map[db.Timeout]bool, len(before))
+		for _, t := range before {
+			same[t] = true
+		}
 		for _, t := range after {
-			if !slices.Contains(before, t) {
+			if !same[t] {
 				changed = append(changed, t.InstanceID)
 			}
 		}
