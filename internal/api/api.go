@@ -51,6 +51,7 @@ var setErrors = sync.OnceFunc(func() { huma.NewError, huma.DefaultArrayNullable 
 func Register(mux *http.ServeMux, c Config) {
 	s := &server{Config: c, streams: streams{most: c.Streams, client: c.Auth.Client, open: map[string]int{}}, gates: gates{
 		newGate(maxQueries, maxQueries-2), newGate(maxHeavy, maxHeavy-1), newGate(maxResponses, maxResponses/4),
+		newGate(maxErasures, maxErasures),
 	}}
 	reading := http.NewServeMux()
 	a := s.operations(reading)

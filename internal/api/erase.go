@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -10,6 +12,8 @@ import (
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/history"
+	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/problem"
 )
 
 type eraseInput struct {
@@ -33,11 +37,18 @@ func (s *server) registerErase(a huma.API, path string) {
 		// A client that disconnects does not stop the erasure half way.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*queryTimeout)
 		defer cancel()
+		leave, err := s.gates.erasures.enter(ctx, auth.FromContext(ctx).Key())
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 		result, err := s.Erase(ctx, erasure.Request{
 			InstanceID: in.InstanceID, Phone: in.Phone, Block: in.Block, By: auth.FromContext(ctx).Name(),
 		})
 		if err == nil && result.Contacts == 0 && result.Rejected == 0 && !in.Block {
 			err = &history.NotFoundError{InstanceID: in.InstanceID, Phone: in.Phone}
+		} else if errors.Is(err, intervals.ErrBusy) {
+			err = problem.Later(http.StatusServiceUnavailable, "Other transactions are writing events; erase again.", 30*time.Second)
 		}
 		return &struct{ Body erasure.Result }{result}, s.translate(ctx, err)
 	})

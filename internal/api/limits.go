@@ -19,6 +19,7 @@ import (
 const (
 	maxQueries   = 8  // as there are connections
 	maxResponses = 48 // lists that are being sent; each takes some MB
+	maxErasures  = 2  // they use the connections that events are written through, and may wait for locks
 	maxInLine    = 5 * time.Second
 )
 
@@ -83,7 +84,7 @@ func busy() error {
 	return problem.Later(http.StatusServiceUnavailable, "Too many other requests are under way; try again later.", 2*time.Second)
 }
 
-type gates struct{ queries, heavy, responses *gate }
+type gates struct{ queries, heavy, responses, erasures *gate }
 
 // isHeavy reports whether an operation reads more than one contact.
 func isHeavy(path string) bool {

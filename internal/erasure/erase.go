@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/gateway"
 	"github.com/presencelog/presencelog/internal/intervals"
 	"github.com/presencelog/presencelog/internal/presence"
 )
@@ -37,6 +38,7 @@ type Result struct {
 const (
 	rejectedPage  = 100
 	writerTimeout = 30 * time.Second
+	forgetTimeout = 5 * time.Second
 )
 
 // passes is the maximum number of passes. They end when one finds nothing: events that are being written may bring a contact
@@ -62,7 +64,9 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 	var erased []int32
 	for pass := range passes {
 		found, events, err := r.delete(ctx, pool, instance, key, pass == 0)
-		if err != nil {
+		// Receivers have cached the contacts' ids and would write events with them, which nobody could find. Not only without an
+		// error: the response to COMMIT may have been lost, or the caller may have given up.
+		if err := errors.Join(err, forgetContactIDs(ctx, q)); err != nil {
 			return result, fmt.Errorf("erasing: %w", err)
 		}
 		erased = append(erased, found...)
@@ -72,20 +76,7 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		} else if len(found) == 0 {
 			break
 		}
-		// Until services know, they store events of a blocked contact, and messages to hooks about one whose status runs out. The next
-		// pass deletes both.
-		if pass == 0 && (r.Block || len(hooks) > 0) {
-			if err := presence.Sleep(ctx, refreshInterval+refreshTimeout); err != nil {
-				return result, err
-			}
-		}
-		// Receivers may have cached the contacts' ids and write events with them, which nobody could find.
-		if err := q.ForgetContactIDs(ctx); err != nil {
-			return result, err
-		}
-		if err := intervals.AwaitWriters(ctx, q, writerTimeout); err != nil {
-			return result, fmt.Errorf("%w; erase again", err)
-		}
+		busy := intervals.AwaitWriters(ctx, q, writerTimeout)
 		if err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 			q := db.New(tx)
 			if _, err := q.RefreshLock(ctx); err != nil {
@@ -96,21 +87,38 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		}); err != nil {
 			return result, err
 		}
+		if busy != nil {
+			return result, fmt.Errorf("%w; erase again", busy)
+		}
+		// Until services know, they store events of a blocked contact, and messages to hooks about one whose status times out. The
+		// next pass deletes both.
+		if pass == 0 && (r.Block || len(hooks) > 0) {
+			if err := presence.Sleep(ctx, refreshInterval+refreshTimeout); err != nil {
+				return result, err
+			}
+		}
 	}
 	name := r.Phone
 	if name == "" {
 		name = r.InstanceID
 	}
-	for r, err := range rejectedAbout(ctx, q, name) {
+	for payload, err := range rejectedAbout(ctx, q, r.InstanceID, name) {
 		if err != nil {
 			return result, err
 		}
-		if _, err := q.DropRejected(ctx, r.ID); err != nil {
+		if _, err := q.DropRejected(ctx, payload.ID); err != nil {
 			return result, err
 		}
 		result.Rejected++
 	}
 	return result, q.ForgetValues(ctx)
+}
+
+// forgetContactIDs makes receivers look up contacts again, also if ctx has ended.
+func forgetContactIDs(ctx context.Context, q *db.Queries) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
+	defer cancel()
+	return q.ForgetContactIDs(ctx)
 }
 
 // delete deletes everything found by the subject's name, in one transaction.
@@ -132,6 +140,9 @@ func (r Request) delete(
 			return err
 		}
 		if r.Phone == "" {
+			if err := q.LockInstance(ctx, r.InstanceID); err != nil {
+				return err
+			}
 			if err := q.EraseInstance(ctx, r.InstanceID); err != nil {
 				return err
 			}
@@ -154,18 +165,21 @@ func deleteHistory(ctx context.Context, q *db.Queries, instance int32, ids []int
 	if events, err = q.EraseEvents(ctx, ids); err != nil {
 		return 0, err
 	}
+	if err := q.LockContactStates(ctx, ids); err != nil {
+		return 0, err
+	}
 	if err := q.EraseIntervals(ctx, ids); err != nil {
 		return 0, err
 	}
-	if err := q.EraseEmptySums(ctx, instance); err != nil {
+	if err := q.DeleteEmptySums(ctx, instance); err != nil {
 		return 0, err
 	}
 	return events, q.EraseContactStates(ctx, ids)
 }
 
-// rejectedAbout yields the rejected payloads that contain the subject's name. They may be invalid, so they are searched as
-// bytes.
-func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db.ListRejectedBodiesRow, error] {
+// rejectedAbout yields the rejected payloads that contain the subject's name, except those of another instance. They may be
+// invalid, so they are searched as bytes.
+func rejectedAbout(ctx context.Context, q *db.Queries, instanceID, name string) iter.Seq2[db.ListRejectedBodiesRow, error] {
 	return func(yield func(db.ListRejectedBodiesRow, error) bool) {
 		after := pgtype.UUID{Valid: true}
 		for {
@@ -178,6 +192,9 @@ func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db
 			}
 			for _, r := range rows {
 				after = r.ID
+				if of, _ := gateway.ContactZAPI(r.Body); of != "" && of != instanceID {
+					continue
+				}
 				if (containsWord(r.Body, name) || containsWord([]byte(r.Reason), name)) && !yield(r, nil) {
 					return
 				}
@@ -188,18 +205,20 @@ func rejectedAbout(ctx context.Context, q *db.Queries, name string) iter.Seq2[db
 
 // containsWord reports whether a text has a whole word: 55 is not in 5544.
 func containsWord(text []byte, word string) bool {
-	for {
-		i := bytes.Index(text, []byte(word))
-		if i < 0 || word == "" {
-			return false
+	for start := 0; word != ""; {
+		i := bytes.Index(text[start:], []byte(word))
+		if i < 0 {
+			break
 		}
-		before, _ := utf8.DecodeLastRune(text[:i])
-		text = text[i+len(word):]
-		after, _ := utf8.DecodeRune(text)
+		start += i
+		before, _ := utf8.DecodeLastRune(text[:start])
+		after, _ := utf8.DecodeRune(text[start+len(word):])
 		if !partOfWord(before) && !partOfWord(after) {
 			return true
 		}
+		start++
 	}
+	return false
 }
 
 func partOfWord(r rune) bool {

@@ -69,7 +69,7 @@ func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string,
 	if r.Intervals, err = reader.Intervals(ctx, instanceID, phone, whole); err != nil {
 		return r, err
 	}
-	for row, err := range rejectedAbout(ctx, db.New(pool), phone) {
+	for row, err := range rejectedAbout(ctx, db.New(pool), instanceID, phone) {
 		if err != nil {
 			return r, err
 		}
