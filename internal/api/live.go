@@ -191,7 +191,10 @@ func (f *feed) write(parts ...[]byte) error {
 			return err
 		}
 	}
-	return f.control.Flush()
+	if err := f.control.Flush(); err != nil {
+		return err
+	}
+	return f.control.SetWriteDeadline(time.Now().Add(heartbeatInterval + writeTimeout)) // it ends a stream of HTTP/2 that is silent
 }
 
 // streams counts open streams and waits by token and address.

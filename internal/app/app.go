@@ -344,8 +344,11 @@ func (a *App) serve(listener net.Listener, c Config, handler http.Handler, disco
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ConnState:         newClients(c).connState,
-		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{ // the default is more memory for a connection than one client should have
+			MaxConcurrentStreams: 50, MaxReceiveBufferPerConnection: 128 << 10, MaxReceiveBufferPerStream: 64 << 10,
+		},
+		ConnState: newClients(c).connState,
+		ErrorLog:  slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	go func() {
 		serve := server.Serve

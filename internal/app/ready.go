@@ -47,7 +47,11 @@ func (r *readiness) check(ctx context.Context) error {
 	if time.Since(r.ping.at) > pingInterval {
 		r.ping = resultOf(r.pool.Ping(ctx))
 	}
-	if r.ping.err == nil && (r.fresh.err != nil || time.Since(r.fresh.at) > newInterval) {
+	interval := newInterval
+	if r.fresh.err != nil {
+		interval = pingInterval
+	}
+	if r.ping.err == nil && time.Since(r.fresh.at) > interval {
 		r.fresh = resultOf(postgres.CheckNew(ctx, r.pool))
 	}
 	return errors.Join(r.ping.err, r.fresh.err)

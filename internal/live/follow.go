@@ -232,9 +232,11 @@ func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, t
 			names[row.ID] = name{row.Instance, row.Phone}
 		}
 	}
-	batch := make([]entry, len(rows))
-	for i, row := range rows {
-		batch[i] = entry{names[row.ContactID], event{presence.Status(row.Status), row.ReceivedAt.Time.UTC(), row.Seq}}
+	batch := make([]entry, 0, len(rows))
+	for _, row := range rows {
+		if n := names[row.ContactID]; n != (name{}) { // otherwise the contact has been erased
+			batch = append(batch, entry{n, event{presence.Status(row.Status), row.ReceivedAt.Time.UTC(), row.Seq}})
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

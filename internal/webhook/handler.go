@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -208,6 +209,10 @@ func read(w http.ResponseWriter, r *http.Request, needType bool) ([]byte, *refus
 		w.Header().Set("Connection", "close") // instead of reading the rest
 		return body[:maxBody], &refusal{"too_large", problem.New(http.StatusRequestEntityTooLarge, "",
 			problem.Field{Location: "body", Message: "it is larger than 64 KiB"})}
+	case errors.Is(err, os.ErrDeadlineExceeded): // perhaps this process was frozen, so the sender should try again
+		w.Header().Set("Connection", "close")
+		return body, &refusal{"truncated", problem.New(http.StatusRequestTimeout, "",
+			problem.Field{Location: "body", Message: "it took too long"})}
 	case err != nil:
 		return body, &refusal{"truncated", problem.New(http.StatusBadRequest,
 			"The body ended before it was complete.", problem.Field{Location: "body", Message: "it ended before it was complete"})}
