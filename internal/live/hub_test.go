@@ -123,6 +123,26 @@ func TestHubFollowsARestoredDatabase(t *testing.T) {
 	}
 }
 
+// An event of a contact that was erased since has no name.
+func TestHubIgnoresEventsOfErasedContacts(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	c := subscribe(t, newHub(t, pool, presence.Now), Filter{}, "")
+	events := happens(presence.Composing, presence.Now())
+	if err := ingest.NewStore(pool).Write(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, presence.Composing)
+	if _, err := pool.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (99, now(), 0, 5)"); err != nil {
+		t.Fatal(err)
+	}
+	events = happens(presence.Available, presence.Now())
+	if err := ingest.NewStore(pool).Write(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, c, presence.Available)
+}
+
 // While the database is away, the feed continues with durable events of the process's own writer.
 func TestHubContinuesWithoutTheDatabase(t *testing.T) {
 	t.Parallel()
