@@ -16,6 +16,7 @@ import (
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/analyst"
+	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
@@ -183,6 +184,21 @@ func TestListAndDrop(t *testing.T) {
 	}
 	if n := pgtest.Strings(t, pool, "SELECT rolname::text FROM pg_roles WHERE rolname = $1", gone); len(n) != 0 {
 		t.Error("the role is still there")
+	}
+}
+
+// An analyst is known, and can be dropped in the end, after the erasure of its only instance.
+func TestAnalystOfErasedInstance(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	seed(t, pool)
+	name, _ := create(t, pool, "south")
+	if _, err := erasure.Erase(t.Context(), pool, erasure.Request{InstanceID: "south", By: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := analyst.List(t.Context(), pool)
+	if want := []analyst.Analyst{{Name: name, Instances: []string{"south"}}}; err != nil || !reflect.DeepEqual(list, want) {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

@@ -151,6 +151,19 @@ func TestFunctionsCountFutureEventsLikeViews(t *testing.T) {
 	}
 }
 
+// The function spans has a span that begins by the longest timeout exactly at from_time.
+func TestSpansFromATimeout(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	typed := at("2026-10-01T10:00:00Z")
+	store(t, pool, []presence.Event{{InstanceID: "i", Phone: "p", Status: presence.Composing, ReceivedAt: typed}})
+	left := typed.Add(25*time.Second + 5*time.Minute)
+	got := pgtest.Strings(t, pool, "SELECT status FROM analytics.spans($1, $2)", left, left.Add(time.Hour))
+	if len(got) != 1 || got[0] != "UNAVAILABLE" {
+		t.Errorf("the spans are %q", got)
+	}
+}
+
 // TestConfirmedIsNoLongerThanTheSpan: while a span runs, an event of a clock that is ahead may lie inside it.
 func TestConfirmedIsNoLongerThanTheSpan(t *testing.T) {
 	t.Parallel()
