@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/gateway"
-	"github.com/presencelog/presencelog/internal/metrics"
 	"github.com/presencelog/presencelog/internal/presence"
 	"github.com/presencelog/presencelog/internal/spool"
 )
@@ -29,15 +26,10 @@ const (
 // Drain moves the records of the spools to the database, oldest first, and notices when the database is back. A segment is
 // removed when all of it is committed. After a crash, its events are written again and duplicates are skipped.
 type Drain struct {
-	pool        *pgxpool.Pool
-	store       *Store
-	rejected    *rejectedStore
-	spools      []*spool.Spool
-	unavailable *atomic.Bool
-	prepare     func(context.Context) error
-	meter       *metrics.Metrics
-	log         *slog.Logger
-
+	w          *Writer
+	store      *Store // its own: the Writer's has another goroutine
+	spools     []*spool.Spool
+	prepare    func(context.Context) error // nil: done
 	timeout    time.Duration
 	lastLogged time.Time
 }
@@ -45,10 +37,10 @@ type Drain struct {
 // errWrite marks errors of the database; others are errors of the spool.
 var errWrite = errors.New("writing to the database")
 
-func newDrain(w *Writer, c Config) *Drain {
+func newDrain(w *Writer) *Drain {
+	c := w.config
 	d := &Drain{
-		pool: c.Pool, store: newStore(c.Pool, w.contacts), rejected: w.rejected, spools: []*spool.Spool{c.Spool},
-		unavailable: &w.unavailable, prepare: c.Prepare, meter: c.Metrics, log: c.Log, timeout: minTimeout,
+		w: w, store: newStore(c.Pool, w.contacts), spools: []*spool.Spool{c.Spool}, prepare: c.Prepare, timeout: minTimeout,
 	}
 	d.store.Keep = c.Keep
 	if c.Rejected.Spool != nil {
@@ -64,7 +56,7 @@ func (d *Drain) run(ctx context.Context) {
 			d.timeout = min(2*d.timeout, maxTimeout) // a slow database must not keep the spool from draining
 		}
 		if err != nil && ctx.Err() == nil && time.Since(d.lastLogged) > logInterval {
-			d.log.Warn("draining the spool", "error", err)
+			d.w.config.Log.Warn("draining the spool", "error", err)
 			d.lastLogged = time.Now()
 		}
 		_ = presence.Sleep(ctx, drainInterval)
@@ -91,12 +83,12 @@ func (d *Drain) once(ctx context.Context) error {
 	}
 	err := errors.Join(errs...)
 	// A successful write shows that the database is back. Without one, check: the spool may be empty or unreadable.
-	if d.unavailable.Load() && !errors.Is(err, errWrite) {
+	if d.w.unavailable.Load() && !errors.Is(err, errWrite) {
 		ctx, cancel := context.WithTimeout(ctx, minTimeout)
 		defer cancel()
-		accepts, askErr := db.New(d.pool).AcceptsWrites(ctx)
+		accepts, askErr := db.New(d.store.pool).AcceptsWrites(ctx)
 		if askErr == nil && accepts {
-			d.unavailable.Store(false)
+			d.w.unavailable.Store(false)
 		}
 		err = errors.Join(err, askErr)
 	}
@@ -108,7 +100,7 @@ func (d *Drain) drain(ctx context.Context, from *spool.Spool, message string) er
 	drained := 0
 	defer func() {
 		if drained > 0 {
-			d.log.Info(message, "events", drained)
+			d.w.config.Log.Info(message, "events", drained)
 		}
 	}()
 	for {
@@ -123,21 +115,20 @@ func (d *Drain) drain(ctx context.Context, from *spool.Spool, message string) er
 			case err != nil:
 				from.SetAside(segment, i, err)
 			case r.Event != nil:
-				events = append(events, r.event())
+				events = append(events, r.Event.event())
 			default:
 				rejected = append(rejected, *r.Rejected)
 			}
 		}
-		for start := 0; start < len(events); start += drainEvents {
-			batch := events[start:min(start+drainEvents, len(events))]
+		for batch := range slices.Chunk(events, drainEvents) {
 			if err := d.write(ctx, batch); err != nil {
 				return err
 			}
 			drained += len(batch)
-			d.meter.Drained.Add(float64(len(batch)))
+			d.w.config.Metrics.Drained.Add(float64(len(batch)))
 		}
-		for start := 0; start < len(rejected); start += maxBatchRejected {
-			if err := d.reject(ctx, rejected[start:min(start+maxBatchRejected, len(rejected))]...); err != nil {
+		for batch := range slices.Chunk(rejected, maxBatchRejected) {
+			if err := d.reject(ctx, batch...); err != nil {
 				return err
 			}
 		}
@@ -159,7 +150,7 @@ func (d *Drain) write(ctx context.Context, events []presence.Event) error {
 		}
 		return d.write(ctx, events[len(events)/2:])
 	}
-	d.log.Error("the database rejects an event; it is kept as a rejected payload", "error", err)
+	d.w.config.Log.Error("the database rejects an event; it is kept as a rejected payload", "error", err)
 	e := events[0]
 	body := gateway.AppendZAPI(nil, e)
 	return d.reject(ctx, Rejected{
@@ -169,7 +160,7 @@ func (d *Drain) write(ctx context.Context, events []presence.Event) error {
 }
 
 func (d *Drain) reject(ctx context.Context, rejected ...Rejected) error {
-	return d.within(ctx, func(ctx context.Context) error { return d.rejected.add(ctx, rejected) })
+	return d.within(ctx, func(ctx context.Context) error { return d.w.rejected.add(ctx, rejected) })
 }
 
 // within calls do, which writes to the database, with the timeout.
@@ -179,7 +170,7 @@ func (d *Drain) within(ctx context.Context, do func(context.Context) error) erro
 	if err := do(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errWrite, err)
 	}
-	d.unavailable.Store(false)
+	d.w.unavailable.Store(false)
 	d.timeout = minTimeout
 	return nil
 }

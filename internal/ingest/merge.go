@@ -48,24 +48,20 @@ func AssignSequence(events []presence.Event) (Ordered, error) {
 	for i, place := range places {
 		e := &events[place]
 		e.Seq = 0
-		if i > 0 && sameMoment(e, &events[places[i-1]]) {
-			if e.Seq = events[places[i-1]].Seq + 1; e.Seq < 0 {
+		k := contact{e.InstanceID, e.Phone}
+		last := len(ordered.ranges) - 1
+		if last < 0 || ordered.ranges[last].contact != k {
+			ordered.ranges = append(ordered.ranges, contactRange{k, e.ReceivedAt, e.ReceivedAt})
+			last++
+		} else if before := &events[places[i-1]]; before.ReceivedAt.Equal(e.ReceivedAt) {
+			if e.Seq = before.Seq + 1; e.Seq < 0 {
 				return Ordered{}, fmt.Errorf("more than %d events of one contact at %s", math.MaxInt16, e.ReceivedAt)
 			}
 		}
-		k := contact{e.InstanceID, e.Phone}
-		if n := len(ordered.ranges); n > 0 && ordered.ranges[n-1].contact == k {
-			ordered.ranges[n-1].last = e.ReceivedAt
-		} else {
-			ordered.ranges = append(ordered.ranges, contactRange{k, e.ReceivedAt, e.ReceivedAt})
-		}
-		ordered.of[place] = int32(len(ordered.ranges) - 1)
+		ordered.ranges[last].last = e.ReceivedAt
+		ordered.of[place] = int32(last)
 	}
 	return ordered, nil
-}
-
-func sameMoment(a, b *presence.Event) bool {
-	return a.ReceivedAt.Equal(b.ReceivedAt) && a.Phone == b.Phone && a.InstanceID == b.InstanceID
 }
 
 // Merge stores events in one transaction, skips duplicates, and returns how many it stored. Events are duplicates if they

@@ -54,7 +54,7 @@ func (n *newContacts) resolve(events []presence.Event) map[contact]*LimitError {
 		return err
 	})
 	if err != nil {
-		n.w.log.Warn("resolving contacts", "contacts", len(missing), "error", err)
+		n.w.config.Log.Warn("resolving contacts", "contacts", len(missing), "error", err)
 		n.w.setUnavailable(err)
 		return nil
 	}

@@ -43,8 +43,7 @@ func encodeEvents(events []presence.Event) ([][]byte, error) {
 	return records, nil
 }
 
-func (r record) event() presence.Event {
-	e := r.Event
+func (e *spooledEvent) event() presence.Event {
 	return presence.Event{
 		InstanceID: e.InstanceID, Phone: e.Phone, Status: presence.Status(e.Status),
 		ReceivedAt: time.UnixMicro(e.ReceivedAt).UTC(), Seq: e.Seq, LastSeen: e.LastSeen, Extra: e.Extra,

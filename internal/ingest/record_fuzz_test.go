@@ -27,12 +27,12 @@ func FuzzRecord(f *testing.F) {
 		if err != nil || r.Event == nil {
 			return
 		}
-		event := r.event()
+		event := r.Event.event()
 		again, err := encodeEvents([]presence.Event{event})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err = decodeRecord(again[0]); err != nil || !reflect.DeepEqual(r.event(), event) {
+		if r, err = decodeRecord(again[0]); err != nil || !reflect.DeepEqual(r.Event.event(), event) {
 			t.Errorf("%s became %s: %v", b, again[0], err)
 		}
 	})

@@ -9,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/postgres"
@@ -45,7 +44,6 @@ type Rejection struct {
 type rejectedStore struct {
 	Rejection
 	w     *Writer
-	pool  *pgxpool.Pool
 	group *group[Rejected, error]
 
 	restUntil time.Time // used by persist only
@@ -69,13 +67,13 @@ func (s *rejectedStore) persist(batch []Rejected) error {
 	start := time.Now()
 	defer func() { s.restUntil = time.Now().Add(time.Since(start)) }()
 	if !s.w.unavailable.Load() {
-		ctx, cancel := context.WithTimeout(context.Background(), s.w.timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), s.w.config.Timeout)
 		defer cancel()
 		err := s.add(ctx, batch)
 		if err == nil || s.Spool == nil {
 			return err
 		}
-		s.w.log.Warn("the database did not accept rejected payloads", "error", err)
+		s.w.config.Log.Warn("the database did not accept rejected payloads", "error", err)
 	}
 	if s.Spool == nil {
 		return ErrUnavailable
@@ -103,7 +101,7 @@ func (s *rejectedStore) add(ctx context.Context, batch []Rejected) error {
 		arg.Bodies = append(arg.Bodies, r.Body)
 		bytes += int64(200 + len(r.Reason) + len(r.Body)) // as RejectedBytes counts
 	}
-	if err := db.New(s.pool).AddRejected(ctx, arg); err != nil {
+	if err := db.New(s.w.config.Pool).AddRejected(ctx, arg); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -116,7 +114,7 @@ func (s *rejectedStore) add(ctx context.Context, batch []Rejected) error {
 
 // trim deletes payloads that are too old, and the oldest if there are too many. The caller holds mu.
 func (s *rejectedStore) trim(ctx context.Context) error {
-	q := db.New(s.pool)
+	q := db.New(s.w.config.Pool)
 	dropped := int64(0)
 	if s.Keep > 0 {
 		n, err := q.DropRejectedBefore(ctx, postgres.Time(time.Now().Add(-s.Keep)))
@@ -140,8 +138,8 @@ func (s *rejectedStore) trim(ctx context.Context) error {
 		}
 	}
 	if dropped > 0 {
-		s.w.meter.RejectedDropped.Add(float64(dropped))
-		s.w.log.Info("deleted rejected payloads over the limits", "payloads", dropped)
+		s.w.config.Metrics.RejectedDropped.Add(float64(dropped))
+		s.w.config.Log.Info("deleted rejected payloads over the limits", "payloads", dropped)
 	}
 	return nil
 }
@@ -162,7 +160,7 @@ func (s *rejectedStore) keepLimits(ctx context.Context) {
 		if err := s.trimNow(ctx); err != nil {
 			wait = time.Minute
 			if ctx.Err() == nil && !s.w.unavailable.Load() {
-				s.w.log.Warn("deleting rejected payloads over the limits", "error", err)
+				s.w.config.Log.Warn("deleting rejected payloads over the limits", "error", err)
 			}
 		}
 		if presence.Sleep(ctx, wait) != nil {

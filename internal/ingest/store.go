@@ -52,10 +52,9 @@ func newStore(pool *pgxpool.Pool, contacts *contactIDs) *Store {
 type outcome int
 
 const (
-	inserted      outcome = iota // all of it
-	late                         // nothing: an event is at or before the cutoff
-	keyExists                    // nothing: a key exists, because of a retry or another writer
-	otherDatabase                // nothing: the contact ids are from another database
+	inserted  outcome = iota // all of it
+	late                     // nothing: an event is at or before the cutoff
+	keyExists                // nothing: a key exists, because of a retry or another writer
 )
 
 // Write stores events with their ReceivedAt and Seq, in one transaction. If it is unknown whether they were committed, call it
@@ -246,9 +245,7 @@ func (s *Store) fill(events []presence.Event, ids []int32) {
 	oldest := events[0].ReceivedAt
 	for i := range events {
 		e := &events[i]
-		if e.ReceivedAt.Before(oldest) {
-			oldest = e.ReceivedAt
-		}
+		oldest = presence.Earlier(oldest, e.ReceivedAt)
 		lastSeen := ""
 		if e.LastSeen != nil {
 			lastSeen = strconv.FormatInt(*e.LastSeen, 10)

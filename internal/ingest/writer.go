@@ -52,15 +52,10 @@ type Config struct {
 // spool, and to the database when it is back.
 type Writer struct {
 	store       *Store
+	config      Config
 	contacts    *contactIDs
 	newContacts *newContacts
 	rejected    *rejectedStore
-	spool       *spool.Spool
-	timeout     time.Duration
-	meter       *metrics.Metrics
-	log         *slog.Logger
-
-	durable func([]presence.Event)
 
 	events *group[presence.Event, persisted]
 	seq    atomic.Uint32
@@ -75,12 +70,12 @@ func NewWriter(c Config) *Writer {
 	ctx, stop := context.WithCancel(context.Background())
 	contacts := newContactIDs(c.Pool)
 	w := &Writer{
-		store: newStore(c.Pool, contacts), contacts: contacts, spool: c.Spool, timeout: c.Timeout, meter: c.Metrics, log: c.Log,
-		durable: c.Durable, events: newGroup[presence.Event, persisted](maxBatchEvents, maxBatchBytes), stop: stop,
+		store: newStore(c.Pool, contacts), config: c, contacts: contacts,
+		events: newGroup[presence.Event, persisted](maxBatchEvents, maxBatchBytes), stop: stop,
 	}
 	w.newContacts = &newContacts{w: w, instances: newQuota(c.Limits.InstancesPerHour), contacts: newQuota(c.Limits.ContactsPerHour)}
 	w.rejected = &rejectedStore{
-		Rejection: c.Rejected, w: w, pool: c.Pool, group: newGroup[Rejected, error](maxBatchRejected, maxRejectedBytes),
+		Rejection: c.Rejected, w: w, group: newGroup[Rejected, error](maxBatchRejected, maxRejectedBytes),
 	}
 	w.unavailable.Store(c.Prepare != nil)
 	w.ended.Go(func() { w.events.run(w.persist) })
@@ -88,7 +83,7 @@ func NewWriter(c Config) *Writer {
 	w.ended.Go(func() { w.warm(ctx) })
 	w.ended.Go(func() { w.rejected.keepLimits(ctx) })
 	if c.Spool != nil {
-		d := newDrain(w, c)
+		d := newDrain(w)
 		w.ended.Go(func() { d.run(ctx) })
 	}
 	return w
@@ -103,7 +98,7 @@ func (w *Writer) Write(ctx context.Context, e *presence.Event) error {
 		return err
 	}
 	if limit := result.overLimit[contact{e.InstanceID, e.Phone}]; limit != nil {
-		w.meter.OverLimit.WithLabelValues(limit.What).Inc()
+		w.config.Metrics.OverLimit.WithLabelValues(limit.What).Inc()
 		return limit
 	}
 	return result.err
@@ -123,7 +118,7 @@ type persisted struct {
 	overLimit map[contact]*LimitError // contacts whose events were left out
 }
 
-// persist makes a batch durable, except events of new contacts over the limits, and calls durable.
+// persist makes a batch durable, except events of new contacts over the limits, and calls Durable.
 func (w *Writer) persist(events []presence.Event) persisted {
 	overLimit := w.newContacts.resolve(events)
 	if len(overLimit) > 0 {
@@ -133,8 +128,8 @@ func (w *Writer) persist(events []presence.Event) persisted {
 		return persisted{overLimit: overLimit}
 	}
 	err := w.makeDurable(events)
-	if err == nil && w.durable != nil {
-		w.durable(events)
+	if err == nil && w.config.Durable != nil {
+		w.config.Durable(events)
 	}
 	return persisted{err, overLimit}
 }
@@ -145,46 +140,48 @@ func (w *Writer) makeDurable(events []presence.Event) error {
 		start := time.Now()
 		err := w.try(func(ctx context.Context) error { return w.store.Write(ctx, events) })
 		if err == nil {
-			w.meter.BatchEvents.Observe(float64(len(events)))
-			w.meter.CommitSeconds.Observe(time.Since(start).Seconds())
-			w.meter.Count(events, metrics.Stored)
+			w.config.Metrics.BatchEvents.Observe(float64(len(events)))
+			w.config.Metrics.CommitSeconds.Observe(time.Since(start).Seconds())
+			w.config.Metrics.Count(events, metrics.Stored)
 			return nil
 		}
-		w.log.Warn("the database did not accept events", "events", len(events), "error", err)
+		w.config.Log.Warn("the database did not accept events", "events", len(events), "error", err)
 		w.setUnavailable(err)
 	}
 	if err := w.append(events); err != nil {
-		w.log.Error("neither the database nor the spool accepted events", "events", len(events), "error", err)
-		w.meter.Count(events, metrics.Unavailable)
+		w.config.Log.Error("neither the database nor the spool accepted events", "events", len(events), "error", err)
+		w.config.Metrics.Count(events, metrics.Unavailable)
 		return ErrUnavailable
 	}
-	w.meter.Count(events, metrics.Spooled)
+	w.config.Metrics.Count(events, metrics.Spooled)
 	return nil
 }
 
 func (w *Writer) append(events []presence.Event) error {
-	if w.spool == nil {
+	if w.config.Spool == nil {
 		return errors.New("there is no spool")
 	}
 	records, err := encodeEvents(events)
 	if err != nil {
 		return err
 	}
-	return w.spool.Append(records)
+	return w.config.Spool.Append(records)
 }
 
 // setUnavailable marks the database as unavailable after an error, unless it rejects the data. Without a spool, there is nowhere
 // else to write.
-func (w *Writer) setUnavailable(err error) { w.unavailable.Store(w.spool != nil && !refusesData(err)) }
+func (w *Writer) setUnavailable(err error) {
+	w.unavailable.Store(w.config.Spool != nil && !refusesData(err))
+}
 
 // try calls do, which writes to the database, within the timeout. It retries at once, since an idle connection may be broken.
 // Without a spool it retries until the timeout.
 func (w *Writer) try(do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), w.timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), w.config.Timeout)
 	defer cancel()
 	for tries := 1; ; tries++ {
 		err := do(ctx)
-		if err == nil || refusesData(err) || ctx.Err() != nil || w.spool != nil && tries == 2 {
+		if err == nil || refusesData(err) || ctx.Err() != nil || w.config.Spool != nil && tries == 2 {
 			return err
 		}
 		if tries > 1 {
@@ -199,7 +196,7 @@ func (w *Writer) warm(ctx context.Context) {
 		if !w.unavailable.Load() {
 			start := time.Now()
 			if err := w.contacts.warm(ctx); err == nil {
-				w.log.Debug("cached contact ids", "duration", time.Since(start))
+				w.config.Log.Debug("cached contact ids", "duration", time.Since(start))
 				return
 			}
 		}
