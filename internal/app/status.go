@@ -14,7 +14,7 @@ import (
 func status(startedAt time.Time, meter *metrics.Metrics, authenticator *auth.Authenticator, writer *ingest.Writer, spooled *spool.Spool) api.Status {
 	s := api.Status{
 		StartedAt: startedAt, DatabaseUp: !writer.Unavailable(), WebhookToken: authenticator.Protection(auth.Webhook) != auth.Open,
-		Events:  api.EventCounts{Received: meter.Received(), Queued: writer.Queued()},
+		Events:  api.EventCounts{Received: meter.Received.Load(), Queued: writer.Queued()},
 		Ignored: meter.Ignored.Load(), Refusals: meter.Refusals(),
 		Spool: api.SpoolStatus{Bytes: spooled.Bytes()},
 	}

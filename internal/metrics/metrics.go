@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +26,11 @@ const (
 // Metrics are the service's counters.
 type Metrics struct {
 	registry *prometheus.Registry
-	totals
 
+	Received        atomic.Int64 // events
 	Ignored         atomic.Int64 // callbacks
+	mu              sync.Mutex
+	refusals        map[refusalKey]Refusal
 	refused, events *prometheus.CounterVec
 	Drained         prometheus.Counter     // events moved from the spool to the database
 	OverLimit       *prometheus.CounterVec // events refused because too many instances or contacts were new, by limit
@@ -64,10 +67,10 @@ func New() *Metrics {
 		return auto.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
 	}
 	m := &Metrics{
-		registry: registry,
-		refused:  counters("presencelog_callbacks_rejected_total", "Rejected callbacks, by reason.", "reason", "instance"),
-		events:   counters("presencelog_events_total", "Received presence events, by status and result.", "status", "result"),
-		Drained:  counter("presencelog_spool_drained_events_total", "Events moved from the spool to PostgreSQL."),
+		registry: registry, refusals: map[refusalKey]Refusal{},
+		refused: counters("presencelog_callbacks_rejected_total", "Rejected callbacks, by reason.", "reason", "instance"),
+		events:  counters("presencelog_events_total", "Received presence events, by status and result.", "status", "result"),
+		Drained: counter("presencelog_spool_drained_events_total", "Events moved from the spool to PostgreSQL."),
 		OverLimit: counters("presencelog_events_over_limit_total",
 			"Presence events refused because too many instances or contacts were new, by the limit reached.", "limit"),
 		RejectedDropped: counter("presencelog_rejected_payloads_dropped_total",
@@ -110,7 +113,7 @@ func (m *Metrics) gauge(name, help string, labels prometheus.Labels, value func(
 
 // Count counts events that had the same result.
 func (m *Metrics) Count(events []presence.Event, result string) {
-	m.received.Add(int64(len(events)))
+	m.Received.Add(int64(len(events)))
 	var n [presence.Recording + 1]int
 	for i := range events {
 		n[events[i].Status]++
