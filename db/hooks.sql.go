@@ -155,7 +155,7 @@ func (q *Queries) DropHookLease(ctx context.Context, holder pgtype.UUID) error {
 }
 
 const dueDeliveries = `-- name: DueDeliveries :many
-SELECT id, body, attempts, created_at
+SELECT id, body, attempts
 FROM hook_deliveries
 WHERE hook_id = $1 AND delivered_at IS NULL AND due_at <= now()
 ORDER BY due_at, id
@@ -168,10 +168,9 @@ type DueDeliveriesParams struct {
 }
 
 type DueDeliveriesRow struct {
-	ID        string
-	Body      string
-	Attempts  int32
-	CreatedAt pgtype.Timestamptz
+	ID       string
+	Body     string
+	Attempts int32
 }
 
 func (q *Queries) DueDeliveries(ctx context.Context, arg DueDeliveriesParams) ([]DueDeliveriesRow, error) {
@@ -183,12 +182,7 @@ func (q *Queries) DueDeliveries(ctx context.Context, arg DueDeliveriesParams) ([
 	var items []DueDeliveriesRow
 	for rows.Next() {
 		var i DueDeliveriesRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Body,
-			&i.Attempts,
-			&i.CreatedAt,
-		); err != nil {
+		if err := rows.Scan(&i.ID, &i.Body, &i.Attempts); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

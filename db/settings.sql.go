@@ -107,24 +107,17 @@ func (q *Queries) LockSettings(ctx context.Context) error {
 	return err
 }
 
-const longestTimeouts = `-- name: LongestTimeouts :one
-SELECT
-    (extract(EPOCH FROM max(greatest(typing, recording))) * 1000000)::bigint AS typing_or_recording,
-    (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS presence
+const longestTimeout = `-- name: LongestTimeout :one
+SELECT (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS longest
 FROM timeouts
 `
 
-type LongestTimeoutsRow struct {
-	TypingOrRecording int64
-	Presence          int64
-}
-
-// The longest time, in microseconds, that a status can last without an event, over all instances.
-func (q *Queries) LongestTimeouts(ctx context.Context) (LongestTimeoutsRow, error) {
-	row := q.db.QueryRow(ctx, longestTimeouts)
-	var i LongestTimeoutsRow
-	err := row.Scan(&i.TypingOrRecording, &i.Presence)
-	return i, err
+// The longest time, in microseconds, that a contact can be in the chat without an event, over all instances.
+func (q *Queries) LongestTimeout(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, longestTimeout)
+	var longest int64
+	err := row.Scan(&longest)
+	return longest, err
 }
 
 const setInstanceSetting = `-- name: SetInstanceSetting :exec

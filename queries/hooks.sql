@@ -33,7 +33,7 @@ SELECT unnest(@hook_ids::integer []), unnest(@ids::text []), unnest(@bodies::tex
 ON CONFLICT DO NOTHING;
 
 -- name: DueDeliveries :many
-SELECT id, body, attempts, created_at
+SELECT id, body, attempts
 FROM hook_deliveries
 WHERE hook_id = @hook_id AND delivered_at IS NULL AND due_at <= now()
 ORDER BY due_at, id

@@ -68,9 +68,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_timezone_names WHERE name = @name::text
 SELECT instance_id, typing, recording, presence
 FROM timeouts;
 
--- name: LongestTimeouts :one
--- The longest time, in microseconds, that a status can last without an event, over all instances.
-SELECT
-    (extract(EPOCH FROM max(greatest(typing, recording))) * 1000000)::bigint AS typing_or_recording,
-    (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS presence
+-- name: LongestTimeout :one
+-- The longest time, in microseconds, that a contact can be in the chat without an event, over all instances.
+SELECT (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS longest
 FROM timeouts;

@@ -303,8 +303,8 @@ func TestMessagesHaveStringsAsTheDatabaseWritesThem(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	for _, phone := range []string{"5544999999999", "<a&b>", "\u2028", `"\`, "\t\x01\x7f", "é😀"} {
-		c := change{State: live.State{InstanceID: "i", Phone: phone, Status: presence.Composing, Since: presence.Now(), LastEventAt: presence.Now()}}
-		body := c.body(Typing)
+		c := &live.Message{State: live.State{InstanceID: "i", Phone: phone, Status: presence.Composing, Since: presence.Now(), LastEventAt: presence.Now()}}
+		body := bodyOf(c, Typing)
 		var m Message
 		if err := json.Unmarshal([]byte(body), &m); err != nil || m.Data != c.State || !m.Timestamp.Equal(c.Since) {
 			t.Errorf("%s: %+v %v", body, m, err)

@@ -13,7 +13,6 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/presencelog/presencelog/internal/live"
-	"github.com/presencelog/presencelog/internal/presence"
 )
 
 // Message is the body of a message.
@@ -23,23 +22,17 @@ type Message struct {
 	Data      live.State `json:"data" doc:"What the contact does since then"`
 }
 
-// change is a change of a contact's status.
-type change struct {
-	live.State
-	previous presence.Status
-}
-
-// id returns the id of the message about a change. It depends only on the change, so that a change that is read twice is queued
-// once.
-func (c change) id(kind Kind) string {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %d", c.InstanceID, c.Phone, kind, c.Since.UnixMicro()))
+// messageID returns the id of the message about a change. It depends only on the change, so that a change that is read twice is
+// queued once.
+func messageID(change *live.Message, kind Kind) string {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %s %d", change.InstanceID, change.Phone, kind, change.Since.UnixMicro()))
 	return "msg_" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(hash[:15]))
 }
 
-// body returns the message as it is sent. It escapes strings as to_json does, as little as possible: an erasure finds the
+// bodyOf returns the message about a change as it is sent. It escapes strings as to_json does, as little as possible: an erasure finds the
 // messages of a contact by text.
-func (c change) body(kind Kind) string {
-	body, err := json.Marshal(Message{Type: "contact." + string(kind), Timestamp: c.Since, Data: c.State})
+func bodyOf(change *live.Message, kind Kind) string {
+	body, err := json.Marshal(Message{Type: "contact." + string(kind), Timestamp: change.Since, Data: change.State})
 	if err != nil {
 		panic(err) // strings and times of four-digit years
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,37 +102,30 @@ func (s *Sender) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.hooks = nil
-	for _, h := range all {
-		if h.DisabledAt == nil {
-			s.hooks = append(s.hooks, h)
-		}
-	}
+	s.hooks = slices.DeleteFunc(all, func(h Hook) bool { return h.DisabledAt != nil })
 	return nil
 }
 
 // catchUp queues the changes since another process stopped sending.
 func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
 	now := presence.Now()
-	if earliest := now.Add(-catchUp); since.Before(earliest) {
-		since = earliest
-	}
-	longest, err := s.q.LongestTimeouts(ctx)
+	since = presence.Later(since, now.Add(-catchUp))
+	longest, err := s.q.LongestTimeout(ctx)
 	if err != nil {
 		return err
 	}
 	rows, err := s.q.ChangesSince(ctx, db.ChangesSinceParams{
-		ActiveSince: postgres.Time(since.Add(-time.Duration(longest.Presence) * time.Microsecond)), Since: postgres.Time(since), Now: postgres.Time(now),
+		ActiveSince: postgres.Time(since.Add(-time.Duration(longest) * time.Microsecond)), Since: postgres.Time(since), Now: postgres.Time(now),
 	})
 	if err != nil {
 		return err
 	}
-	changes := make([]change, len(rows))
+	changes := make([]*live.Message, len(rows))
 	for i, r := range rows {
-		changes[i] = change{live.State{
+		changes[i] = &live.Message{State: live.State{
 			InstanceID: r.Instance, Phone: r.Phone, Status: presence.Status(r.Status), Since: r.Since.Time.UTC(),
 			LastEventAt: r.LastEventAt.Time.UTC(),
-		}, presence.Status(r.Previous)}
+		}, Previous: presence.Status(r.Previous)}
 	}
 	return s.queue(ctx, changes)
 }
@@ -156,12 +150,8 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 		case <-client.Ended:
 			return nil
 		case <-client.Wake():
-			var messages []*live.Message
-			if messages, err = client.Take(); err == nil {
-				changes := make([]change, len(messages))
-				for i, m := range messages {
-					changes[i] = change{m.State, m.Previous}
-				}
+			var changes []*live.Message
+			if changes, err = client.Take(); err == nil {
 				err = s.queue(ctx, changes)
 				for _, w := range running {
 					w.signal()
@@ -187,7 +177,7 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 }
 
 // queue stores a message for each hook and change that it wants.
-func (s *Sender) queue(ctx context.Context, changes []change) error {
+func (s *Sender) queue(ctx context.Context, changes []*live.Message) error {
 	var rows db.QueueDeliveriesParams
 	flush := func() error {
 		if len(rows.Ids) == 0 {
@@ -198,10 +188,12 @@ func (s *Sender) queue(ctx context.Context, changes []change) error {
 		return err
 	}
 	for _, c := range changes {
-		for _, kind := range kindsOf(c.previous, c.Status) {
+		for _, kind := range kindsOf(c.Previous, c.Status) {
 			for i := range s.hooks {
 				if h := &s.hooks[i]; h.wants(kind, c.InstanceID, c.Since) {
-					rows.HookIds, rows.Ids, rows.Bodies = append(rows.HookIds, h.ID), append(rows.Ids, c.id(kind)), append(rows.Bodies, c.body(kind))
+					rows.HookIds = append(rows.HookIds, h.ID)
+					rows.Ids = append(rows.Ids, messageID(c, kind))
+					rows.Bodies = append(rows.Bodies, bodyOf(c, kind))
 				}
 			}
 		}
