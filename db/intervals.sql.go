@@ -395,18 +395,13 @@ func (q *Queries) TopIntervals(ctx context.Context, arg TopIntervalsParams) ([]T
 }
 
 const tryRefreshLock = `-- name: TryRefreshLock :one
-SELECT watermark, cutoff FROM interval_progress FOR UPDATE SKIP LOCKED
+SELECT watermark FROM interval_progress FOR UPDATE SKIP LOCKED
 `
 
-type TryRefreshLockRow struct {
-	Watermark pgtype.Timestamptz
-	Cutoff    pgtype.Timestamptz
-}
-
 // Until the transaction ends. No row: another process refreshes.
-func (q *Queries) TryRefreshLock(ctx context.Context) (TryRefreshLockRow, error) {
+func (q *Queries) TryRefreshLock(ctx context.Context) (pgtype.Timestamptz, error) {
 	row := q.db.QueryRow(ctx, tryRefreshLock)
-	var i TryRefreshLockRow
-	err := row.Scan(&i.Watermark, &i.Cutoff)
-	return i, err
+	var watermark pgtype.Timestamptz
+	err := row.Scan(&watermark)
+	return watermark, err
 }

@@ -17,7 +17,7 @@ SELECT w.exists::boolean AS work FROM work AS w;
 
 -- name: TryRefreshLock :one
 -- Until the transaction ends. No row: another process refreshes.
-SELECT watermark, cutoff FROM interval_progress FOR UPDATE SKIP LOCKED;
+SELECT watermark FROM interval_progress FOR UPDATE SKIP LOCKED;
 
 -- name: RefreshLock :one
 SELECT watermark FROM interval_progress FOR UPDATE;

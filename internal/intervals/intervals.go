@@ -100,14 +100,14 @@ func AwaitWriters(ctx context.Context, q *db.Queries, most time.Duration) error 
 func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, late *stepSize) (did bool, used *stepSize, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
-		progress, err := q.TryRefreshLock(ctx)
+		watermark, err := q.TryRefreshLock(ctx)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if watermark := progress.Watermark; watermark.Time.Before(cutoff) {
+		if watermark.Time.Before(cutoff) {
 			until := cutoff
 			if watermark.InfinityModifier == 0 && watermark.Time.Add(onTime.next).Before(cutoff) {
 				until = watermark.Time.Add(onTime.next)
@@ -116,7 +116,7 @@ func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, lat
 			return q.RefreshIntervals(ctx, postgres.Time(until))
 		}
 		used = late
-		did, err = lateStep(ctx, q, progress.Watermark.Time, late.next)
+		_, _, did, err = lateStep(ctx, q, watermark.Time, late.next)
 		return err
 	})
 	if err != nil {
@@ -125,14 +125,15 @@ func step(ctx context.Context, pool *pgxpool.Pool, cutoff time.Time, onTime, lat
 	return did, used, nil
 }
 
-func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, size time.Duration) (did bool, err error) {
+// lateStep moves the contacts with the oldest late events, from there until a time. It returns false if there are none.
+func lateStep(ctx context.Context, q *db.Queries, watermark time.Time, size time.Duration) (from, until time.Time, did bool, err error) {
 	first, err := q.FirstCheckpoint(ctx)
 	if err != nil || !first.Valid {
-		return false, err
+		return from, until, false, err
 	}
-	until := presence.Earlier(first.Time.Add(size), watermark)
+	until = presence.Earlier(first.Time.Add(size), watermark)
 	n, err := q.RefreshLateIntervals(ctx, postgres.Time(until))
-	return n > 0, err // 0: the contacts are locked by writers of late events
+	return first.Time, until, n > 0, err // 0: the contacts are locked by writers of late events
 }
 
 // Rebuild replaces all intervals of instances, or with nil of all instances, within a transaction: until it commits,
@@ -147,22 +148,18 @@ func Rebuild(ctx context.Context, tx pgx.Tx, instances []int32, progress func(do
 	if err := q.MarkAllLate(ctx, instances); err != nil {
 		return err
 	}
-	var from time.Time
+	var start time.Time
 	for _, size := newStepSizes(targetRebuild); ; {
-		first, err := q.FirstCheckpoint(ctx)
-		if err != nil || !first.Valid {
-			return err
-		}
-		if from.IsZero() {
-			from = first.Time
-		}
 		began := time.Now()
-		until := presence.Earlier(first.Time.Add(size.next), watermark.Time)
-		if n, err := q.RefreshLateIntervals(ctx, postgres.Time(until)); err != nil || n == 0 { // 0: they are locked, and not ours
+		from, until, did, err := lateStep(ctx, q, watermark.Time, size.next)
+		if err != nil || !did { // contacts that are locked are not ours
 			return err
+		}
+		if start.IsZero() {
+			start = from
 		}
 		if progress != nil {
-			progress(until.Sub(from), watermark.Time.Sub(from))
+			progress(until.Sub(start), watermark.Time.Sub(start))
 		}
 		size.adapt(time.Since(began))
 	}
