@@ -92,18 +92,14 @@ func Ping(ctx context.Context, pool *pgxpool.Pool) error {
 	if failed.Config.Port != 0 && !strings.HasPrefix(server, "/") {
 		server = net.JoinHostPort(server, strconv.Itoa(int(failed.Config.Port)))
 	}
-	var refused *pgconn.PgError
-	var op *net.OpError
-	var unknown *net.DNSError
 	var why error
-	switch {
-	case errors.As(err, &refused):
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		why = refused
-	case errors.As(err, &unknown):
+	} else if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		why = unknown
-	case errors.As(err, &op):
+	} else if op, ok := errors.AsType[*net.OpError](err); ok {
 		why = op.Err
-	default:
+	} else {
 		return err
 	}
 	return &unreachableError{server, why, err}

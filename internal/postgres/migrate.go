@@ -31,12 +31,11 @@ func (e *SchemaError) Error() string {
 
 // CheckSchema returns a *SchemaError unless the schema has the version that this program needs. It changes nothing.
 func CheckSchema(ctx context.Context, pool *pgxpool.Pool) error {
-	return withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
-		have, need, err := versions(ctx, p, conns)
-		if err == nil && have != need {
-			err = &SchemaError{have, need}
+	return withGoose(ctx, pool, func(_ *goose.Provider, have, need int64) error {
+		if have != need {
+			return &SchemaError{have, need}
 		}
-		return err
+		return nil
 	})
 }
 
@@ -92,12 +91,8 @@ func withLock(ctx context.Context, pool *pgxpool.Pool, do func(p *goose.Provider
 				return fmt.Errorf("migrating the database: %w", err)
 			}
 		}
-		return withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
-			have, need, err := versions(ctx, p, conns)
-			switch {
-			case err != nil:
-				return err
-			case have > need:
+		return withGoose(ctx, pool, func(p *goose.Provider, have, need int64) error {
+			if have > need {
 				return &SchemaError{have, need}
 			}
 			return do(p, have)
@@ -114,12 +109,11 @@ type Migration struct {
 // Migrations lists every step of the schema, oldest first.
 func Migrations(ctx context.Context, pool *pgxpool.Pool) ([]Migration, error) {
 	var list []Migration
-	err := withGoose(pool, func(p *goose.Provider, conns *sql.DB) error {
-		have, _, err := versions(ctx, p, conns)
+	err := withGoose(ctx, pool, func(p *goose.Provider, have, _ int64) error {
 		for _, s := range p.ListSources() {
 			list = append(list, Migration{Name: s.Path, Applied: s.Version <= have})
 		}
-		return err
+		return nil
 	})
 	return list, err
 }
@@ -144,12 +138,17 @@ func versions(ctx context.Context, p *goose.Provider, conns *sql.DB) (have, need
 	return have, need, err
 }
 
-func withGoose(pool *pgxpool.Pool, do func(*goose.Provider, *sql.DB) error) error {
+// withGoose calls do with what versions returns.
+func withGoose(ctx context.Context, pool *pgxpool.Pool, do func(p *goose.Provider, have, need int64) error) error {
 	conns := stdlib.OpenDBFromPool(pool)
 	defer conns.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, conns, migrations.FS, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}
-	return do(provider, conns)
+	have, need, err := versions(ctx, provider, conns)
+	if err != nil {
+		return err
+	}
+	return do(provider, have, need)
 }

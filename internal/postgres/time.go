@@ -20,6 +20,5 @@ func TimeOrNil(t pgtype.Timestamptz) *time.Time {
 	if !t.Valid {
 		return nil
 	}
-	utc := t.Time.UTC()
-	return &utc
+	return new(t.Time.UTC())
 }

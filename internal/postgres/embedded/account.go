@@ -53,15 +53,11 @@ func lookupAccount(names ...string) (*account, error) {
 		if err != nil {
 			continue
 		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil || uid == 0 {
-			continue
+		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
+		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
+		if uidErr == nil && gidErr == nil && uid != 0 {
+			return &account{uint32(uid), uint32(gid)}, nil
 		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			continue
-		}
-		return &account{uint32(uid), uint32(gid)}, nil
 	}
 	return nil, fmt.Errorf("PostgreSQL does not run as root, and none of the users %s exists: create one, or do not run as root", strings.Join(names, ", "))
 }

@@ -34,7 +34,8 @@ import (
 
 	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/presencelog/presencelog/internal/postgres"
 )
 
 // database is the name of the database that every cluster has.
@@ -63,7 +64,6 @@ type Options struct {
 // Server is a handle on a running server. Several goroutines may call its methods.
 type Server struct {
 	cluster *cluster
-	conn    string
 	lock    *lock
 	owner   atomic.Bool
 	cancel  context.CancelFunc
@@ -126,11 +126,10 @@ func open(ctx context.Context, dir string, o Options) (*Server, error) {
 			}
 		}
 		if pf := c.readPidFile(); joined && pf.ready() {
-			conn := connString(pf.socket, database)
 			switch err := ensureDatabase(ctx, pf.socket); {
 			case err == nil:
 				c.socket = pf.socket
-				return newServer(c, conn, lock, nil), nil
+				return newServer(c, lock, nil), nil
 			case !transient(err):
 				return nil, errors.Join(err, lock.close())
 			}
@@ -154,13 +153,13 @@ func own(ctx context.Context, c *cluster, lock *lock) (*Server, error) {
 	if err := ensureDatabase(ctx, c.socket); err != nil {
 		return nil, errors.Join(err, p.stop(), lock.close())
 	}
-	return newServer(c, connString(c.socket, database), lock, p), nil
+	return newServer(c, lock, p), nil
 }
 
 // newServer returns a handle that owns the process p, or that waits for the lock if p is nil.
-func newServer(c *cluster, conn string, lock *lock, p *process) *Server {
+func newServer(c *cluster, lock *lock, p *process) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Server{cluster: c, conn: conn, lock: lock, cancel: cancel, done: make(chan struct{})}
+	s := &Server{cluster: c, lock: lock, cancel: cancel, done: make(chan struct{})}
 	s.owner.Store(p != nil)
 	go func() {
 		defer close(s.done)
@@ -171,7 +170,7 @@ func newServer(c *cluster, conn string, lock *lock, p *process) *Server {
 
 // ConnString returns the connection string of the database presencelog, in PostgreSQL's keyword=value form. It stays the same
 // until Close.
-func (s *Server) ConnString() string { return s.conn }
+func (s *Server) ConnString() string { return connString(s.cluster.socket, database) }
 
 // AwaitGuests waits until no guest with [Options.Brief] uses the server, or ctx ends. It returns at once in a guest. Call it
 // before Close if this process may end before a guest's task.
@@ -251,7 +250,7 @@ func ensureDatabase(ctx context.Context, socket string) error {
 		_ = conn.Close(ctx)
 		return nil
 	}
-	if code(err) != pgerrcode.InvalidCatalogName {
+	if postgres.ErrorCode(err) != pgerrcode.InvalidCatalogName {
 		return fmt.Errorf("connect to the database %s: %w", database, err)
 	}
 	conn, err = pgx.Connect(ctx, connString(socket, "postgres"))
@@ -260,17 +259,10 @@ func ensureDatabase(ctx context.Context, socket string) error {
 	}
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, "CREATE DATABASE "+database)
-	if c := code(err); err != nil && c != pgerrcode.DuplicateDatabase && c != pgerrcode.UniqueViolation {
+	if code := postgres.ErrorCode(err); err != nil && code != pgerrcode.DuplicateDatabase && code != pgerrcode.UniqueViolation {
 		return fmt.Errorf("create the database %s: %w", database, err)
 	}
 	return nil
-}
-
-func code(err error) string {
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pg.Code
-	}
-	return ""
 }
 
 // transient reports whether connecting may succeed later: the server does not respond, or is starting or shutting down.
@@ -278,8 +270,8 @@ func transient(err error) bool {
 	if errors.Is(err, os.ErrPermission) {
 		return false
 	}
-	c := code(err)
-	return c == "" || strings.HasPrefix(c, "57") // operator intervention
+	class := postgres.ErrorClass(err)
+	return class == "" || class == "57" // operator intervention
 }
 
 func connString(socket, db string) string {
@@ -289,12 +281,10 @@ func connString(socket, db string) string {
 
 // sleep waits for d or until ctx ends, and then returns the cause.
 func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	}
 }
