@@ -46,12 +46,8 @@ type Config struct {
 
 // Authenticator authorizes requests. It may be used by many goroutines.
 type Authenticator struct {
-	pool    *pgxpool.Pool
-	env     []*Token
-	open    bool
-	timeout time.Duration
-	log     *slog.Logger
-	now     func() time.Time
+	config Config
+	env    []*Token
 
 	known  atomic.Pointer[known]
 	usesMu sync.Mutex
@@ -61,12 +57,9 @@ type Authenticator struct {
 	attempted time.Time  // when the last read started, by the monotonic clock
 
 	webhooks, requests, failures, signIns *limiter
-	proxies                               []netip.Prefix
 
-	sites  *http.CrossOriginProtection
-	file   string
-	inFile []byte
-
+	sites      *http.CrossOriginProtection
+	inFile     []byte
 	fileFailed bool // it may have tokens that could not be read
 }
 
@@ -85,10 +78,11 @@ type session struct {
 
 // New returns an Authenticator with the tokens from the environment. Run reads the others.
 func New(c Config) *Authenticator {
+	c.Timeout = cmp.Or(c.Timeout, time.Second)
 	a := &Authenticator{
-		pool: c.Pool, open: c.Open, timeout: cmp.Or(c.Timeout, time.Second), log: c.Log, now: c.Now, file: c.File, sites: http.NewCrossOriginProtection(),
+		config: c, sites: http.NewCrossOriginProtection(), uses: map[int32]use{},
 		webhooks: newLimiter(c.Limits.Webhooks), requests: newLimiter(c.Limits.API), failures: newLimiter(c.Limits.Failures),
-		signIns: newLimiter(signInRate), proxies: c.Proxies, uses: map[int32]use{},
+		signIns: newLimiter(signInRate),
 	}
 	add := func(secrets []string, scopes ...Scope) {
 		for _, s := range secrets {
@@ -135,7 +129,7 @@ func (a *Authenticator) Run(ctx context.Context) {
 		case <-uses.C:
 			a.WriteUses(ctx)
 		case <-ctx.Done():
-			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.Timeout)
 			defer cancel()
 			a.WriteUses(end)
 			return
@@ -156,13 +150,13 @@ func (a *Authenticator) refresh(ctx context.Context, since time.Time) error {
 	time.Sleep(minRefreshInterval - time.Since(a.attempted))
 	begun := time.Now()
 	a.attempted = begun
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.Timeout)
 	defer cancel()
-	tokens, err := List(ctx, a.pool)
+	tokens, err := List(ctx, a.config.Pool)
 	if err != nil {
 		return err
 	}
-	rows, err := db.New(a.pool).ListSessions(ctx)
+	rows, err := db.New(a.config.Pool).ListSessions(ctx)
 	if err != nil {
 		return err
 	}

@@ -40,17 +40,17 @@ func (a *Authenticator) identify(r *http.Request) (*Principal, error) {
 		if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
 			return nil, unauthorized()
 		}
-		return a.find(r.Context(), digestOf(token), wellFormed(token))
+		return a.find(r.Context(), token)
 	}
 	if cookie, err := r.Cookie(Cookie); err == nil {
 		if a.sites.Check(r) != nil {
 			return nil, foreign()
 		}
-		return a.findSession(r.Context(), digestOf(cookie.Value), wellFormed(cookie.Value))
+		return a.findSession(r.Context(), cookie.Value)
 	}
-	if k := a.known.Load(); a.open && k.readAt.IsZero() {
+	if k := a.known.Load(); a.config.Open && k.readAt.IsZero() {
 		return nil, unknownTokens()
-	} else if a.open && !k.api {
+	} else if a.config.Open && !k.api {
 		if err := checkSameSite(r); err != nil {
 			return nil, err
 		}
@@ -63,9 +63,9 @@ func unknownTokens() error {
 	return problem.Unavailable("The service cannot check at the moment whether a token is needed; try again later.")
 }
 
-// find returns the holder of a token. If the token is unknown and maybeNew, it is read from the database.
-func (a *Authenticator) find(ctx context.Context, hash digest, maybeNew bool) (*Principal, error) {
-	return a.lookUp(ctx, maybeNew, func(k *known) *Principal {
+// find returns the holder of a token.
+func (a *Authenticator) find(ctx context.Context, token string) (*Principal, error) {
+	return a.lookUp(ctx, token, func(k *known, hash digest) *Principal {
 		// The map is keyed by digests, which the sender of a token cannot choose.
 		if t := k.tokens[hash]; t != nil && subtle.ConstantTimeCompare(t.digest[:], hash[:]) == 1 {
 			return &Principal{a: a, token: t}
@@ -75,8 +75,8 @@ func (a *Authenticator) find(ctx context.Context, hash digest, maybeNew bool) (*
 }
 
 // findSession is find for the secret of a session.
-func (a *Authenticator) findSession(ctx context.Context, hash digest, maybeNew bool) (*Principal, error) {
-	return a.lookUp(ctx, maybeNew, func(k *known) *Principal {
+func (a *Authenticator) findSession(ctx context.Context, session string) (*Principal, error) {
+	return a.lookUp(ctx, session, func(k *known, hash digest) *Principal {
 		if s, ok := k.sessions[hash]; ok {
 			return &Principal{a: a, token: k.tokens[s.token], session: &hash}
 		}
@@ -84,14 +84,14 @@ func (a *Authenticator) findSession(ctx context.Context, hash digest, maybeNew b
 	})
 }
 
-// lookUp looks for a principal in memory, then in the database.
-func (a *Authenticator) lookUp(ctx context.Context, maybeNew bool, in func(*known) *Principal) (*Principal, error) {
-	asked := time.Now()
+// lookUp looks for the principal of a secret in memory. If the secret is unknown but may be new, it reads the database again.
+func (a *Authenticator) lookUp(ctx context.Context, secret string, in func(*known, digest) *Principal) (*Principal, error) {
+	asked, hash := time.Now(), digestOf(secret)
 	for {
 		k := a.known.Load()
-		if p := in(k); p != nil && p.token != nil && p.Valid() {
+		if p := in(k, hash); p != nil && p.token != nil && p.Valid() {
 			return p, nil
-		} else if p != nil || !maybeNew || !k.readAt.Before(asked) {
+		} else if p != nil || !wellFormed(secret) || !k.readAt.Before(asked) {
 			return nil, unauthorized()
 		}
 		if err := a.refresh(ctx, asked); err != nil || a.known.Load().readAt.Before(asked) {
@@ -130,9 +130,9 @@ func (a *Authenticator) Protection(scope Scope) Protection {
 		exists = k.hooks
 	}
 	switch {
-	case !exists && a.open:
+	case !exists && a.config.Open:
 		return Open
-	case !slices.ContainsFunc(slices.Collect(maps.Values(k.tokens)), func(t *Token) bool { return t.permits(scope) && t.Active(a.now()) }):
+	case !slices.ContainsFunc(slices.Collect(maps.Values(k.tokens)), func(t *Token) bool { return t.permits(scope) && t.Active(a.config.Now()) }):
 		return Closed
 	}
 	return ByToken

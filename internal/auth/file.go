@@ -23,10 +23,10 @@ type fileToken struct {
 }
 
 func (a *Authenticator) readFile() []Token {
-	if a.file == "" {
+	if a.config.File == "" {
 		return nil
 	}
-	content, err := os.ReadFile(a.file)
+	content, err := os.ReadFile(a.config.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -35,7 +35,7 @@ func (a *Authenticator) readFile() []Token {
 		err = json.Unmarshal(content, &stored)
 	}
 	if err != nil {
-		a.log.Warn("reading the file of webhook tokens", "file", a.file, "error", err)
+		a.config.Log.Warn("reading the file of webhook tokens", "file", a.config.File, "error", err)
 		a.fileFailed = true
 	}
 	var tokens []Token
@@ -53,7 +53,7 @@ func (a *Authenticator) readFile() []Token {
 
 // writeFile writes the file if the tokens have changed.
 func (a *Authenticator) writeFile(tokens []Token) {
-	if a.file == "" {
+	if a.config.File == "" {
 		return
 	}
 	stored := []fileToken{}
@@ -66,15 +66,15 @@ func (a *Authenticator) writeFile(tokens []Token) {
 	if err != nil || string(content) == string(a.inFile) || len(stored) == 0 && a.inFile == nil {
 		return
 	}
-	err = os.MkdirAll(filepath.Dir(a.file), 0o700)
+	err = os.MkdirAll(filepath.Dir(a.config.File), 0o700)
 	if err == nil {
-		err = os.WriteFile(a.file+".new", content, 0o600)
+		err = os.WriteFile(a.config.File+".new", content, 0o600)
 	}
 	if err == nil {
-		err = os.Rename(a.file+".new", a.file)
+		err = os.Rename(a.config.File+".new", a.config.File)
 	}
 	if err != nil {
-		a.log.Warn("writing the file of webhook tokens", "file", a.file, "error", err)
+		a.config.Log.Warn("writing the file of webhook tokens", "file", a.config.File, "error", err)
 	}
 	a.inFile = content // also after an error, so that it is not logged twice a second
 }

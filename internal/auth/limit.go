@@ -106,7 +106,7 @@ func (a *Authenticator) Client(r *http.Request) string {
 		host = r.RemoteAddr
 	}
 	addr, err := netip.ParseAddr(host)
-	if err != nil || !Trusted(a.proxies, addr.Unmap()) {
+	if err != nil || !Trusted(a.config.Proxies, addr.Unmap()) {
 		return host
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -116,7 +116,7 @@ func (a *Authenticator) Client(r *http.Request) string {
 			break
 		}
 		host = hop.Unmap().String()
-		if !Trusted(a.proxies, hop.Unmap()) {
+		if !Trusted(a.config.Proxies, hop.Unmap()) {
 			break
 		}
 	}

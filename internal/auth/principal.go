@@ -59,9 +59,9 @@ func (p *Principal) MaySee(instanceID string) bool {
 func (p *Principal) Valid() bool {
 	k := p.a.known.Load()
 	if p.token == nil {
-		return p.a.open && !k.api
+		return p.a.config.Open && !k.api
 	}
-	now := p.a.now()
+	now := p.a.config.Now()
 	if p.session != nil {
 		if s, ok := k.sessions[*p.session]; !ok || !now.Before(s.expires) {
 			return false

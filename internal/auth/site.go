@@ -20,7 +20,7 @@ const zapiOrigin = "https://api.z-api.io"
 // checkSameSite rejects requests of other sites' pages, and requests through a proxy on this machine, whose Host may be a
 // loopback address, as nginx sends it.
 func checkSameSite(r *http.Request) error {
-	if !isLoopback(r.Host) || isForwarded(r) {
+	if !IsLoopback(r.Host) || isForwarded(r) {
 		return problem.New(http.StatusForbidden, "Without a token, the API is for this machine only: use http://127.0.0.1, or create a token.")
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -37,7 +37,7 @@ func checkSameSite(r *http.Request) error {
 // checkSender rejects callbacks from web pages. The media type must be JSON, which browsers send to other sites only after a
 // preflight request.
 func checkSender(r *http.Request) error {
-	if origin := r.Header.Get("Origin"); origin != "" && origin != zapiOrigin && !(isLoopback(r.Host) && isOwn(origin, r.Host)) {
+	if origin := r.Header.Get("Origin"); origin != "" && origin != zapiOrigin && !(IsLoopback(r.Host) && isOwn(origin, r.Host)) {
 		return foreign()
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
@@ -67,8 +67,8 @@ func isOwn(origin, host string) bool {
 	return err == nil && strings.EqualFold(u.Host, host)
 }
 
-// isLoopback reports whether a host, with or without a port, is a loopback address or localhost.
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host, with or without a port, is a loopback address or localhost.
+func IsLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

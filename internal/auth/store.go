@@ -118,7 +118,7 @@ const (
 
 // SignIn starts a browser session for a token that may read or follow the live feed, and returns the session's secret.
 func (a *Authenticator) SignIn(ctx context.Context, token string) (session string, expires time.Time, err error) {
-	p, err := a.find(ctx, digestOf(token), wellFormed(token))
+	p, err := a.find(ctx, token)
 	if err != nil {
 		return "", expires, err
 	}
@@ -128,8 +128,8 @@ func (a *Authenticator) SignIn(ctx context.Context, token string) (session strin
 	if err := a.signIns.take(p.Key()); err != nil {
 		return "", expires, err
 	}
-	session, expires = newSecret("s"), a.now().Add(sessionLength)
-	hash, q := digestOf(session), db.New(a.pool)
+	session, expires = newSecret("s"), a.config.Now().Add(sessionLength)
+	hash, q := digestOf(session), db.New(a.config.Pool)
 	if err = q.CreateSession(ctx, db.CreateSessionParams{
 		Digest: hash[:], TokenDigest: p.token.digest[:], ExpiresAt: postgres.Time(expires),
 	}); err == nil {
@@ -139,7 +139,7 @@ func (a *Authenticator) SignIn(ctx context.Context, token string) (session strin
 		err = a.Refresh(ctx)
 	}
 	if err != nil {
-		a.log.Error("signing in", "error", err)
+		a.config.Log.Error("signing in", "error", err)
 		return "", expires, problem.Unavailable("Signing in is not possible at the moment; try again later.")
 	}
 	return session, expires, nil
@@ -148,12 +148,12 @@ func (a *Authenticator) SignIn(ctx context.Context, token string) (session strin
 // SignOut ends a session and its open streams.
 func (a *Authenticator) SignOut(ctx context.Context, session string) error {
 	hash := digestOf(session)
-	err := db.New(a.pool).DeleteSession(ctx, hash[:])
+	err := db.New(a.config.Pool).DeleteSession(ctx, hash[:])
 	if err == nil {
 		err = a.Refresh(ctx)
 	}
 	if err != nil {
-		a.log.Error("signing out", "error", err)
+		a.config.Log.Error("signing out", "error", err)
 		return problem.Unavailable("Signing out is not possible at the moment; try again later.")
 	}
 	return nil

@@ -34,9 +34,6 @@ const (
 	base62       = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// Pattern is a regular expression for secret scanners.
-const Pattern = `plog_[aelrsw]_[0-9A-Za-z]{36}`
-
 // letter returns the letter of the most powerful scope.
 func letter(scopes []Scope) string {
 	for _, s := range []Scope{Admin, Erase, Read, Live} {
@@ -53,10 +50,7 @@ func newSecret(letter string) string {
 	var b strings.Builder
 	b.WriteString(prefix + letter + "_")
 	for range randomDigits {
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(base62))))
-		if err != nil {
-			panic(err) // crypto/rand does not fail
-		}
+		n, _ := rand.Int(rand.Reader, big.NewInt(int64(len(base62)))) // never fails
 		b.WriteByte(base62[n.Int64()])
 	}
 	return b.String() + checksum(b.String())

@@ -19,7 +19,7 @@ func (a *Authenticator) used(p *Principal, r *http.Request) {
 	if p.token == nil || p.token.ID == 0 {
 		return
 	}
-	now := a.now()
+	now := a.config.Now()
 	a.usesMu.Lock()
 	defer a.usesMu.Unlock()
 	if now.Sub(a.uses[p.token.ID].at).Abs() >= time.Second { // not on each of thousands of requests
@@ -40,7 +40,7 @@ func (a *Authenticator) WriteUses(ctx context.Context) {
 	for id, u := range uses {
 		p.Ids, p.UsedAts, p.UsedFroms = append(p.Ids, id), append(p.UsedAts, postgres.Time(u.at)), append(p.UsedFroms, u.from)
 	}
-	if err := db.New(a.pool).RecordTokenUse(ctx, p); err != nil && ctx.Err() == nil {
-		a.log.Warn("recording the last use of tokens", "error", err)
+	if err := db.New(a.config.Pool).RecordTokenUse(ctx, p); err != nil && ctx.Err() == nil {
+		a.config.Log.Warn("recording the last use of tokens", "error", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // *problem.Problem to respond with; it may come with a Principal.
 func (a *Authenticator) AuthorizeWebhook(r *http.Request) (*Principal, error) {
 	k := a.known.Load()
-	if a.open && !k.hooks {
+	if a.config.Open && !k.hooks {
 		if a.fileFailed && k.readAt.IsZero() {
 			return nil, unknownTokens()
 		}
@@ -28,18 +28,16 @@ func (a *Authenticator) AuthorizeWebhook(r *http.Request) (*Principal, error) {
 		if token == "" {
 			continue
 		}
-		p, err := a.find(r.Context(), digestOf(token), wellFormed(token))
-		switch {
-		case err == nil && p.Has(Webhook):
+		p, err := a.find(r.Context(), token)
+		if err == nil && p.Has(Webhook) {
 			if err := a.webhooks.take(p.Key()); err != nil {
 				return p, err
 			}
 			a.used(p, r)
 			return p, nil
-		default:
-			if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusServiceUnavailable {
-				failed = err // it may be valid
-			}
+		}
+		if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusServiceUnavailable {
+			failed = err // it may be valid
 		}
 	}
 	return nil, a.failed(r, failed)
