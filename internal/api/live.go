@@ -119,7 +119,6 @@ func newFeed(w http.ResponseWriter, ndjson bool) *feed {
 	if ndjson {
 		h.Set("Content-Type", "application/x-ndjson")
 	}
-	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // otherwise nginx would buffer events
 	h.Add("Vary", "Accept")
 	return &feed{w, http.NewResponseController(w), ndjson}

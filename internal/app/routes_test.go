@@ -295,14 +295,18 @@ func TestStringsAreOnlyStrings(t *testing.T) {
 func TestResponsesHaveSecurityHeaders(t *testing.T) {
 	t.Parallel()
 	s, tokens := guarded(t)
-	for _, path := range []string{"/", "/docs", "/v1/instances", "/v1/nothing", "/session", "/healthz", "/openapi.json", "/nothing"} {
+	asset := regexp.MustCompile(`/assets/[^"]+`).FindString(string(s.fetch(t, "GET", "/", "").body))
+	if asset == "" {
+		t.Fatal("the page has no assets")
+	}
+	for _, path := range []string{"/", asset, "/docs", "/v1/instances", "/v1/nothing", "/session", "/healthz", "/openapi.json", "/nothing"} {
 		for _, token := range []string{"", tokens["read"]} {
 			h := s.fetch(t, "GET", path, token).Header
 			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" ||
 				!strings.Contains(h.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
 				t.Errorf("%s: %v", path, h)
 			}
-			if strings.HasPrefix(path, "/v1") && h.Get("Cache-Control") != "no-store" {
+			if (strings.HasPrefix(path, "/v1") || path == "/session") && h.Get("Cache-Control") != "no-store" {
 				t.Errorf("%s may be kept: %v", path, h)
 			}
 		}
