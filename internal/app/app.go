@@ -86,12 +86,18 @@ type App struct {
 	Addr net.Addr // where it listens
 	Auth *auth.Authenticator
 
-	log      *slog.Logger
-	now      func() time.Time
-	meter    *metrics.Metrics
-	mux      *http.ServeMux
-	failed   chan error
-	cleanups []func() // in the order of starting
+	log       *slog.Logger
+	now       func() time.Time
+	startedAt time.Time
+	meter     *metrics.Metrics
+	mux       *http.ServeMux
+	pools     pools
+	spool     *spool.Spool // of events; nil: there is none
+	hub       *live.Hub
+	erased    *erasure.List
+	writer    *ingest.Writer
+	failed    chan error
+	cleanups  []func() // in the order of starting
 }
 
 // Start starts the service and returns once it listens. ctx is for the start only.
@@ -100,7 +106,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		c.Now = presence.Now
 	}
 	c.AwayAfter = cmp.Or(c.AwayAfter, awayAfter)
-	a := &App{log: c.Log, now: c.Now, meter: metrics.New(), failed: make(chan error, 1)}
+	a := &App{log: c.Log, now: c.Now, meter: metrics.New(), mux: http.NewServeMux(), failed: make(chan error, 1)}
 	a.meter.BuildInfo(c.Version)
 	defer func() {
 		if err != nil {
@@ -117,88 +123,82 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.onStop(func() { listener.Close() })
 	a.Addr = listener.Addr()
 
-	writePool, err := a.connect(ctx, postgres.Reserve, c.Database, "writer", writeConns)
-	if err != nil {
+	if err := a.openPools(ctx, c.Database); err != nil {
 		return nil, err
 	}
-	readPool, err := a.connect(ctx, postgres.Connect, c.Database, "reader", readConns)
-	if err != nil {
-		return nil, err
-	}
-	livePool, err := a.connect(ctx, postgres.Connect, c.Database, "feed", liveConns)
-	if err != nil {
-		return nil, err
-	}
-	checkPool, err := a.connect(ctx, postgres.Reserve, c.Database, "check", checkConns)
-	if err != nil {
-		return nil, err
-	}
-	spooled, spoolRejected := a.openSpools(c)
-	startedAt := c.Now()
-	prepare := func(ctx context.Context) error {
-		ping, cancel := context.WithTimeout(ctx, 2*c.AwayAfter)
-		defer cancel()
-		if err := postgres.Ping(ping, writePool); err != nil { // migrating may take long, but not the first response
-			return err
-		}
-		if c.NoMigrate {
-			return postgres.CheckSchema(ctx, writePool)
-		}
-		return postgres.Up(ctx, writePool)
-	}
+	spoolRejected := a.openSpools(c)
+	a.startedAt = c.Now()
+	prepare := func(ctx context.Context) error { return c.prepare(ctx, a.pools.write) }
 	if err := prepare(ctx); err == nil {
 		prepare = nil
-	} else if spooled == nil || !postgres.IsUnavailable(err) {
+	} else if a.spool == nil || !postgres.IsUnavailable(err) {
 		return nil, err
 	} else {
 		c.Log.Error("the database is unavailable; events go to the spool until it is available", "error", err)
 	}
-	a.background(ctx, func(ctx context.Context) { a.maintain(ctx, writePool) })
-	a.background(ctx, func(ctx context.Context) { a.refresh(ctx, writePool) })
-	a.background(ctx, func(ctx context.Context) { a.completeIndexes(ctx, writePool) })
-
-	hub := live.New(livePool, c.Log, c.Now)
-	a.onStop(hub.Close)
-	a.meter.WatchLive(hub.Clients)
-	a.background(ctx, hook.NewSender(livePool, hub, c.Log).Run)
-	erased := erasure.NewList(checkPool)
-	_ = erased.Refresh(ctx) // it is repeated later
-	a.background(ctx, func(ctx context.Context) {
-		erased.Run(ctx, func() { hub.Forget(erased.Erased) })
-	})
-	writer := ingest.NewWriter(ingest.Config{
-		Pool: writePool, Spool: spooled, Timeout: c.AwayAfter, Prepare: prepare, Metrics: a.meter, Log: c.Log, Limits: c.Limits,
+	a.background(ctx, a.maintain)
+	a.background(ctx, a.refresh)
+	a.background(ctx, a.completeIndexes)
+	a.startLive(ctx)
+	a.writer = ingest.NewWriter(ingest.Config{
+		Pool: a.pools.write, Spool: a.spool, Timeout: c.AwayAfter, Prepare: prepare, Metrics: a.meter, Log: c.Log, Limits: c.Limits,
 		Rejected: ingest.Rejection{Spool: spoolRejected, MaxBytes: c.Rejected.MaxBytes, Keep: c.Rejected.Keep},
-		Durable:  hub.Durable,
-		Keep:     erased.Keep,
+		Durable:  a.hub.Durable,
+		Keep:     a.erased.Keep,
 	})
-	a.onStop(writer.Close)
-	a.meter.Watch(writer.Queued, func() bool { return !writer.Unavailable() }, spooled.Bytes, spooled.Since)
-
-	a.background(ctx, func(ctx context.Context) {
-		a.watchConnections(ctx, checkPool, writePool, readPool, livePool, checkPool)
-	})
-	a.startAuth(ctx, c, checkPool)
-	mux := http.NewServeMux()
-	a.mux = mux
-	webhook.Register(mux, webhook.Config{
-		Writer: writer, Auth: a.Auth, Erased: erased.Erased, KeepUnknown: c.Rejected.KeepBodies, Metrics: a.meter, Log: c.Log, Now: c.Now,
-	})
-	a.Auth.Register(mux)
-	api.Register(mux, api.Config{
-		History: history.NewReader(readPool, c.Now), Erase: func(ctx context.Context, r erasure.Request) (erasure.Result, error) {
-			return erasure.Erase(ctx, writePool, r)
-		},
-		Live: hub, Streams: c.Streams, Auth: a.Auth, Version: c.Version, Log: c.Log,
-		Now: c.Now, Ready: (&readiness{writer: writer, pool: checkPool, timeout: c.AwayAfter}).check,
-		Status: func() api.Status { return status(startedAt, a.meter, a.Auth, writer, spooled) },
-	})
-	mux.Handle("GET /metrics", a.Auth.RequireFromOutside(a.meter.Handler()))
-	mux.Handle("/metrics", problem.MethodNotAllowed(http.MethodGet))
-	web.Register(mux, web.Config{Version: c.Version, Demo: c.Demo})
-	mux.HandleFunc("/", problem.NotFound)
-	a.serve(listener, c, a.observe(secured(mux)), hub.Disconnect)
+	a.onStop(a.writer.Close)
+	a.meter.Watch(a.writer.Queued, func() bool { return !a.writer.Unavailable() }, a.spool.Bytes, a.spool.Since)
+	a.background(ctx, a.watchConnections)
+	a.startAuth(ctx, c)
+	a.register(c)
+	a.serve(listener, c)
 	return a, nil
+}
+
+// prepare brings the schema up to date, or checks that it is.
+func (c Config) prepare(ctx context.Context, pool *pgxpool.Pool) error {
+	ping, cancel := context.WithTimeout(ctx, 2*c.AwayAfter)
+	defer cancel()
+	if err := postgres.Ping(ping, pool); err != nil { // migrating may take long, but not the first response
+		return err
+	}
+	if c.NoMigrate {
+		return postgres.CheckSchema(ctx, pool)
+	}
+	return postgres.Up(ctx, pool)
+}
+
+// startLive starts the live feed, the hooks, which send what it announces, and the list of erasures.
+func (a *App) startLive(ctx context.Context) {
+	a.hub = live.New(a.pools.live, a.log, a.now)
+	a.onStop(a.hub.Close)
+	a.meter.WatchLive(a.hub.Clients)
+	a.background(ctx, hook.NewSender(a.pools.live, a.hub, a.log).Run)
+	a.erased = erasure.NewList(a.pools.check)
+	_ = a.erased.Refresh(ctx) // it is repeated later
+	a.background(ctx, func(ctx context.Context) {
+		a.erased.Run(ctx, func() { a.hub.Forget(a.erased.Erased) })
+	})
+}
+
+// register adds all routes to the mux.
+func (a *App) register(c Config) {
+	webhook.Register(a.mux, webhook.Config{
+		Writer: a.writer, Auth: a.Auth, Erased: a.erased.Erased, KeepUnknown: c.Rejected.KeepBodies, Metrics: a.meter, Log: c.Log, Now: c.Now,
+	})
+	a.Auth.Register(a.mux)
+	api.Register(a.mux, api.Config{
+		History: history.NewReader(a.pools.read, c.Now), Erase: func(ctx context.Context, r erasure.Request) (erasure.Result, error) {
+			return erasure.Erase(ctx, a.pools.write, r)
+		},
+		Live: a.hub, Streams: c.Streams, Auth: a.Auth, Version: c.Version, Log: c.Log,
+		Now: c.Now, Ready: (&readiness{writer: a.writer, pool: a.pools.check, timeout: c.AwayAfter}).check,
+		Status: a.status,
+	})
+	a.mux.Handle("GET /metrics", a.Auth.RequireFromOutside(a.meter.Handler()))
+	a.mux.Handle("/metrics", problem.MethodNotAllowed(http.MethodGet))
+	web.Register(a.mux, web.Config{Version: c.Version, Demo: c.Demo})
+	a.mux.HandleFunc("/", problem.NotFound)
 }
 
 // Listen opens the port for [Start]. Callers that first start a database notice early if the port is in use.
@@ -224,15 +224,13 @@ func (c Config) Check() error {
 
 // Public reports whether other machines can reach the service.
 func (c Config) Public() bool {
-	host, _, _ := net.SplitHostPort(c.Listen)
-	ip := net.ParseIP(host)
-	return host != "localhost" && (ip == nil || !ip.IsLoopback())
+	return !auth.IsLoopback(c.Listen)
 }
 
 // startAuth starts the refresh of tokens. If other machines can reach the service, every webhook and API request needs a token.
-func (a *App) startAuth(ctx context.Context, c Config, pool *pgxpool.Pool) {
+func (a *App) startAuth(ctx context.Context, c Config) {
 	a.Auth = auth.New(auth.Config{
-		Pool: pool, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,
+		Pool: a.pools.check, WebhookTokens: c.WebhookTokens, APITokens: c.APITokens, Open: !c.Public(), File: c.TokensFile,
 		Limits: c.AuthLimits, Proxies: c.Proxies, Timeout: c.AwayAfter / 2,
 		Log: c.Log, Now: c.Now,
 	})
@@ -250,13 +248,13 @@ func (a *App) background(ctx context.Context, work func(context.Context)) {
 	a.onStop(func() { cancel(); running.Wait() })
 }
 
-// openSpools returns nil for a spool that is not configured or cannot be opened. Rejected payloads have their own spool, so
-// that they take no space from events.
-func (a *App) openSpools(c Config) (events, rejected *spool.Spool) {
+// openSpools opens the spool of events, and returns that of rejected payloads, which take no space from events. A spool that is
+// not configured or cannot be opened is nil.
+func (a *App) openSpools(c Config) (rejected *spool.Spool) {
 	const without = "running without a spool: while the database is unavailable, events get a 503"
 	if c.SpoolDir == "" {
 		c.Log.Warn(without)
-		return nil, nil
+		return nil
 	}
 	open := func(dir string, bytes int64, otherwise string) *spool.Spool {
 		s, err := spool.Open(dir, bytes, c.Log)
@@ -267,23 +265,23 @@ func (a *App) openSpools(c Config) (events, rejected *spool.Spool) {
 		a.onStop(func() { s.Close() })
 		return s
 	}
-	if events = open(c.SpoolDir, c.SpoolBytes, without); events == nil {
-		return nil, nil
+	if a.spool = open(c.SpoolDir, c.SpoolBytes, without); a.spool == nil {
+		return nil
 	}
-	return events, open(c.SpoolDir+"-rejected", cmp.Or(c.Rejected.MaxBytes, c.SpoolBytes), "there is no spool for rejected payloads")
+	return open(c.SpoolDir+"-rejected", cmp.Or(c.Rejected.MaxBytes, c.SpoolBytes), "there is no spool for rejected payloads")
 }
 
 // maintain creates partitions in advance, applies the retention, and packs past months, until ctx ends. If creating partitions
 // fails for long, the writer creates those it needs.
-func (a *App) maintain(ctx context.Context, pool *pgxpool.Pool) {
+func (a *App) maintain(ctx context.Context) {
 	for ctx.Err() == nil {
 		interval := maintenanceInterval
-		if err := postgres.MakePartitionsAhead(ctx, pool, a.now()); err != nil && ctx.Err() == nil {
+		if err := postgres.MakePartitionsAhead(ctx, a.pools.write, a.now()); err != nil && ctx.Err() == nil {
 			a.log.Warn("creating partitions in advance", "error", err)
 			interval = time.Minute
 		} else {
-			a.deleteOld(ctx, pool)
-			if err := postgres.PackPast(ctx, pool, a.now()); err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
+			a.deleteOld(ctx)
+			if err := postgres.PackPast(ctx, a.pools.write, a.now()); err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
 				a.log.Warn("packing past months", "error", err)
 			}
 		}
@@ -292,11 +290,11 @@ func (a *App) maintain(ctx context.Context, pool *pgxpool.Pool) {
 }
 
 // refresh keeps the intervals current until ctx ends. While there is much to do, it rests three quarters of the time.
-func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
-	reader := history.NewReader(pool, a.now)
+func (a *App) refresh(ctx context.Context) {
+	reader := history.NewReader(a.pools.write, a.now)
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := intervals.Refresh(ctx, pool, a.now, 3)
+		err := intervals.Refresh(ctx, a.pools.write, a.now, 3)
 		a.meter.IntervalRefresh(time.Since(began), err)
 		if behind, late, err := reader.Background(ctx); err == nil {
 			a.meter.IntervalStatus(behind, late)
@@ -309,10 +307,10 @@ func (a *App) refresh(ctx context.Context, pool *pgxpool.Pool) {
 }
 
 // completeIndexes keeps queries of the latest events fast until ctx ends.
-func (a *App) completeIndexes(ctx context.Context, pool *pgxpool.Pool) {
+func (a *App) completeIndexes(ctx context.Context) {
 	for ctx.Err() == nil {
 		interval := indexInterval
-		if err := postgres.CompleteTimeIndexes(ctx, pool); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
+		if err := postgres.CompleteTimeIndexes(ctx, a.pools.write); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 			a.log.Warn("completing the indexes by time", "error", err)
 			interval = time.Minute
 		}
@@ -320,8 +318,8 @@ func (a *App) completeIndexes(ctx context.Context, pool *pgxpool.Pool) {
 	}
 }
 
-func (a *App) deleteOld(ctx context.Context, pool *pgxpool.Pool) {
-	gone, err := retention.Run(ctx, pool, a.now())
+func (a *App) deleteOld(ctx context.Context) {
+	gone, err := retention.Run(ctx, a.pools.write, a.now())
 	events, stored := gone.Totals()
 	if !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
 		a.meter.RetentionRun(events, err)
@@ -335,10 +333,10 @@ func (a *App) deleteOld(ctx context.Context, pool *pgxpool.Pool) {
 	}
 }
 
-// serve serves until Stop, which calls disconnect to end open streams.
-func (a *App) serve(listener net.Listener, c Config, handler http.Handler, disconnect func()) {
+// serve serves until Stop, which ends open streams.
+func (a *App) serve(listener net.Listener, c Config) {
 	server := &http.Server{
-		Handler:           handler,
+		Handler:           a.observe(secured(a.mux)),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      2 * time.Minute,
@@ -363,7 +361,7 @@ func (a *App) serve(listener net.Listener, c Config, handler http.Handler, disco
 	a.onStop(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 		defer cancel()
-		disconnect()
+		a.hub.Disconnect()
 		if err := server.Shutdown(ctx); err != nil {
 			a.log.Warn("stopping with requests under way", "error", err)
 			server.Close()

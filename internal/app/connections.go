@@ -13,6 +13,22 @@ import (
 
 const connectionsInterval = time.Minute
 
+type pools struct{ write, read, live, check *pgxpool.Pool }
+
+func (a *App) openPools(ctx context.Context, database string) (err error) {
+	if a.pools.write, err = a.connect(ctx, postgres.Reserve, database, "writer", writeConns); err != nil {
+		return err
+	}
+	if a.pools.read, err = a.connect(ctx, postgres.Connect, database, "reader", readConns); err != nil {
+		return err
+	}
+	if a.pools.live, err = a.connect(ctx, postgres.Connect, database, "feed", liveConns); err != nil {
+		return err
+	}
+	a.pools.check, err = a.connect(ctx, postgres.Reserve, database, "check", checkConns)
+	return err
+}
+
 // connect opens a pool with postgres.Connect, or with postgres.Reserve where events or health depend on it.
 func (a *App) connect(
 	ctx context.Context, open func(context.Context, string, string, int32) (*pgxpool.Pool, error),
@@ -27,13 +43,13 @@ func (a *App) connect(
 }
 
 // watchConnections logs when PostgreSQL accepts fewer connections than the pools may still open, until ctx ends.
-func (a *App) watchConnections(ctx context.Context, ask *pgxpool.Pool, pools ...*pgxpool.Pool) {
+func (a *App) watchConnections(ctx context.Context) {
 	for ctx.Err() == nil {
 		needed := int32(1) // the one that listens
-		for _, pool := range pools {
+		for _, pool := range []*pgxpool.Pool{a.pools.write, a.pools.read, a.pools.live, a.pools.check} {
 			needed += pool.Config().MaxConns - pool.Stat().TotalConns()
 		}
-		_ = ask.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		_ = a.pools.check.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 			if postgres.Pooled(conn.Conn()) { // what a pooler accepts cannot be seen
 				return nil
 			}

@@ -5,22 +5,18 @@ import (
 
 	"github.com/presencelog/presencelog/internal/api"
 	"github.com/presencelog/presencelog/internal/auth"
-	"github.com/presencelog/presencelog/internal/ingest"
-	"github.com/presencelog/presencelog/internal/metrics"
-	"github.com/presencelog/presencelog/internal/spool"
 )
 
 // status is the state of this process.
-func status(startedAt time.Time, meter *metrics.Metrics, authenticator *auth.Authenticator, writer *ingest.Writer, spooled *spool.Spool) api.Status {
+func (a *App) status() api.Status {
 	s := api.Status{
-		StartedAt: startedAt, DatabaseUp: !writer.Unavailable(), WebhookToken: authenticator.Protection(auth.Webhook) != auth.Open,
-		Events:  api.EventCounts{Received: meter.Received.Load(), Queued: writer.Queued()},
-		Ignored: meter.Ignored.Load(), Refusals: meter.Refusals(),
-		Spool: api.SpoolStatus{Bytes: spooled.Bytes()},
+		StartedAt: a.startedAt, DatabaseUp: !a.writer.Unavailable(), WebhookToken: a.Auth.Protection(auth.Webhook) != auth.Open,
+		Events:  api.EventCounts{Received: a.meter.Received.Load(), Queued: a.writer.Queued()},
+		Ignored: a.meter.Ignored.Load(), Refusals: a.meter.Refusals(),
+		Spool: api.SpoolStatus{Bytes: a.spool.Bytes()},
 	}
-	if since := spooled.Since(); !since.IsZero() {
-		age := time.Since(since).Seconds()
-		s.Spool.OldestSeconds = &age
+	if since := a.spool.Since(); !since.IsZero() {
+		s.Spool.OldestSeconds = new(time.Since(since).Seconds())
 	}
 	return s
 }
