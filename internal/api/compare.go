@@ -18,7 +18,7 @@ func (s *server) compare(ctx context.Context, in *struct {
 	Phones []string `query:"phone,explode" required:"true" minItems:"2" maxItems:"100" doc:"The contacts, as the gateway names them: phone=…&phone=…" example:"5544999999999,5511988887777"`
 }) (out compareBody, err error) {
 	now := s.Now()
-	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil, cursor{})
+	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil)
 	if err != nil {
 		return out, err
 	}
@@ -88,7 +88,7 @@ func (s *server) top(ctx context.Context, in *struct {
 	Limit int        `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"Maximum number to return"`
 }) (out topBody, err error) {
 	now := s.Now()
-	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil, cursor{})
+	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil)
 	if err != nil {
 		return out, err
 	}

@@ -26,8 +26,7 @@ func (c cursor) encode() *string {
 	if err != nil {
 		panic(err) // strings, numbers and times of four-digit years
 	}
-	s := base64.RawURLEncoding.EncodeToString(b)
-	return &s
+	return new(base64.RawURLEncoding.EncodeToString(b))
 }
 
 // readCursor returns the zero cursor for an empty value.
@@ -56,13 +55,17 @@ func cutPage[R any](rows []R, limit int, after func(last R) cursor) ([]R, *strin
 	return rows[:limit], after(rows[limit-1]).encode()
 }
 
-// readRange reads a cursor and the range of its list. All pages use the range of the first one.
+// readRange reads a cursor and the range of its list. All pages use the range of the first one, also if it is a default.
 func (s *server) readRange(ctx context.Context, instanceID string, q RangeQuery, value string, list ...string) (history.Range, cursor, error) {
 	page, err := readCursor(value, list...)
 	if err != nil {
 		return history.Range{}, page, err
 	}
-	in, err := s.rangeOf(ctx, instanceID, q, s.Now(), nil, page)
+	now := s.Now()
+	if q.To == "" && !page.Range.To.IsZero() {
+		now = page.Range.To
+	}
+	in, err := s.rangeOf(ctx, instanceID, q, now, nil)
 	if err == nil && value != "" && !(in.From.Equal(page.Range.From) && in.To.Equal(page.Range.To)) {
 		err = invalid("cursor", "it belongs to another query; only limit may change from page to page")
 	}

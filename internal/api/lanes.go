@@ -12,7 +12,7 @@ func (s *server) lanes(ctx context.Context, in *struct {
 	Columns int `query:"columns" minimum:"1" maximum:"4000" default:"1000" doc:"Number of equal columns that the range is divided into if it has more than 2000 spans"`
 }) (out history.Lanes, err error) {
 	now := s.Now()
-	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil, cursor{})
+	over, err := s.rangeOf(ctx, in.InstanceID, in.RangeQuery, now, nil)
 	if err != nil {
 		return out, err
 	}

@@ -35,9 +35,8 @@ type CalendarQuery struct {
 	TZ string `query:"tz" doc:"IANA time zone of days and hours; default: the setting time_zone of the instance" example:"America/Sao_Paulo"`
 }
 
-// rangeOf returns the range. On later pages, defaults are those of the first page. Dates are in loc or, if it is nil, in the
-// instance's time zone.
-func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, now time.Time, loc *time.Location, page cursor) (history.Range, error) {
+// rangeOf returns the range. Dates are in loc or, if it is nil, in the instance's time zone.
+func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, now time.Time, loc *time.Location) (history.Range, error) {
 	// A plus sign that is not escaped arrives as a blank.
 	text := history.RangeText{From: strings.Replace(q.From, " ", "+", 1), To: strings.Replace(q.To, " ", "+", 1), Last: q.Last}
 	if loc == nil {
@@ -49,9 +48,6 @@ func (s *server) rangeOf(ctx context.Context, instanceID string, q RangeQuery, n
 			}
 		}
 	}
-	if q.To == "" && !page.Range.To.IsZero() {
-		now = page.Range.To
-	}
 	return text.Range(now, loc)
 }
 
@@ -62,6 +58,6 @@ func (s *server) calendar(ctx context.Context, instanceID string, q CalendarQuer
 	if err != nil {
 		return nil, history.Calendar{}, err
 	}
-	in, err := s.rangeOf(ctx, instanceID, q.RangeQuery, now, loc, cursor{})
+	in, err := s.rangeOf(ctx, instanceID, q.RangeQuery, now, loc)
 	return s.History.At(now), history.Calendar{Range: in, Zone: loc}, err
 }

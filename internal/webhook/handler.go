@@ -129,7 +129,7 @@ func (rc *receiver) refuse(
 		rc.ignore(w, gateway.PresenceZAPI)
 		return
 	}
-	rc.count(why.reason, sender, rc.Auth.Client(r))
+	rc.count(why.reason, sender, r)
 	rejected := ingest.Rejected{
 		ID: uuid.New(), ReceivedAt: receivedAt, Gateway: "zapi", Reason: why.problem.Detail, Bytes: len(body),
 	}
@@ -172,7 +172,7 @@ func (rc *receiver) deny(w http.ResponseWriter, r *http.Request, sender *auth.Pr
 			reason = "other_instance"
 		}
 	}
-	rc.count(reason, sender, rc.Auth.Client(r))
+	rc.count(reason, sender, r)
 	problem.Write(w, r, why)
 }
 
@@ -180,7 +180,7 @@ func (rc *receiver) deny(w http.ResponseWriter, r *http.Request, sender *auth.Pr
 const logInterval = time.Minute
 
 // count counts a callback that is refused. sender may be nil.
-func (rc *receiver) count(reason string, sender *auth.Principal, client string) {
+func (rc *receiver) count(reason string, sender *auth.Principal, r *http.Request) {
 	instance, token := "", ""
 	if sender != nil {
 		token = sender.Name()
@@ -193,7 +193,8 @@ func (rc *receiver) count(reason string, sender *auth.Principal, client string) 
 	defer rc.mu.Unlock()
 	rc.since[reason]++
 	if now := rc.Now(); now.Sub(rc.logged[reason]).Abs() >= logInterval {
-		rc.Log.Warn("refused callbacks", "reason", reason, "count", rc.since[reason], "token", token, "last_from", client)
+		rc.Log.Warn("refused callbacks", "reason", reason, "count", rc.since[reason], "token", token,
+			"last_from", rc.Auth.Client(r))
 		rc.logged[reason], rc.since[reason] = now, 0
 	}
 }
