@@ -36,8 +36,7 @@ func (c *tokenCreateCmd) Run(ctx context.Context) error {
 		if err != nil || after <= 0 {
 			return fmt.Errorf("--expires is %q; it must be a duration like 90d, 12w or 36h", c.Expires)
 		}
-		at := presence.Now().Add(after)
-		t.ExpiresAt = &at
+		t.ExpiresAt = new(presence.Now().Add(after))
 	}
 	return c.withMigratedPool(ctx, func(pool *pgxpool.Pool) error {
 		secret, err := auth.Create(ctx, pool, t)

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -68,10 +69,8 @@ func URL(connString, role, password string) (string, error) {
 	if strings.HasPrefix(config.Host, "/") { // the directory of a socket
 		query.Set("host", config.Host)
 		query.Set("port", port)
-	} else if strings.Contains(config.Host, ":") {
-		u.Host = "[" + config.Host + "]:" + port
 	} else {
-		u.Host = config.Host + ":" + port
+		u.Host = net.JoinHostPort(config.Host, port)
 	}
 	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20") // libpq does not decode + as a space
 	return u.String(), nil

@@ -169,10 +169,7 @@ func (d *decoder) next() (presence.Event, error) {
 			rest, err = d.r.ReadSlice('\n')
 			d.bytes += int64(len(rest))
 		}
-		if len(line) == 0 && err != nil {
-			return presence.Event{}, err
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil && (len(line) == 0 || !errors.Is(err, io.EOF)) {
 			return presence.Event{}, err
 		}
 		d.line++

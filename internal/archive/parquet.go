@@ -58,8 +58,7 @@ func scanParquetEvent(row pgx.CollectableRow) (parquetEvent, error) {
 		EventID: presence.EventID(e.ReceivedAt, e.Seq),
 	}
 	if e.Extra != nil {
-		extra := string(e.Extra)
-		r.Extra = &extra
+		r.Extra = new(string(e.Extra))
 	}
 	return r, err
 }
@@ -167,12 +166,9 @@ func (what Selection) eachMonth(ctx context.Context, tx pgx.Tx, do func(month ti
 
 // within returns the part of the selected range that lies in a month.
 func (what Selection) within(month time.Time) (in history.Range, some bool) {
-	in = history.Range{From: month.UTC(), To: month.UTC().AddDate(0, 1, 0)}
-	if what.Range.From.After(in.From) {
-		in.From = what.Range.From
-	}
-	if !what.Range.To.IsZero() && what.Range.To.Before(in.To) {
-		in.To = what.Range.To
+	in = history.Range{From: presence.Later(what.Range.From, month.UTC()), To: month.UTC().AddDate(0, 1, 0)}
+	if !what.Range.To.IsZero() {
+		in.To = presence.Earlier(what.Range.To, in.To)
 	}
 	return in, in.From.Before(in.To)
 }

@@ -5,6 +5,7 @@ package demo
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,9 +27,15 @@ const (
 	workers  = 4
 )
 
-func traffic() (simulate.Config, error) {
+// traffic returns the contacts, and their events from shortly before now on.
+func traffic(now time.Time) (c simulate.Config, live iter.Seq[presence.Event], err error) {
 	home, err := time.LoadLocation("America/Sao_Paulo")
-	return simulate.Config{Seed: seed, Contacts: contacts, Instances: simulate.InstanceIDs(seed, 2), Location: home}, err
+	if err != nil {
+		return c, nil, err
+	}
+	c = simulate.Config{Seed: seed, Contacts: contacts, Instances: simulate.InstanceIDs(seed, 2), Location: home}
+	live, err = c.Live(now.Add(-lead), rate)
+	return c, live, err
 }
 
 // Fill brings the schema up to date and stores the days before now. Play continues from there.
@@ -36,20 +43,16 @@ func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	if err := postgres.Up(ctx, pool); err != nil {
 		return err
 	}
-	t, err := traffic()
+	c, live, err := traffic(now)
 	if err != nil {
 		return err
 	}
 	from, until := now.AddDate(0, 0, -days), now.Add(-lead)
-	events, err := t.History(from, until, busier*t.NaturalEvents(from, until))
+	events, err := c.History(from, until, busier*c.NaturalEvents(from, until))
 	if err != nil {
 		return err
 	}
 	lines, out := io.Pipe()
-	live, err := t.Live(now.Add(-lead), rate)
-	if err != nil {
-		return err
-	}
 	go func() {
 		var line []byte
 		write := func(e presence.Event) bool {
@@ -68,11 +71,7 @@ func Fill(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 
 // Play sends the traffic after now to a receiver until ctx is done. now is the same as for Fill.
 func Play(ctx context.Context, url, token string, now time.Time) error {
-	t, err := traffic()
-	if err != nil {
-		return err
-	}
-	live, err := t.Live(now.Add(-lead), rate)
+	_, live, err := traffic(now)
 	if err != nil {
 		return err
 	}

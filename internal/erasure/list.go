@@ -79,9 +79,7 @@ func (l *List) read(ctx context.Context) error {
 		s := subject(r.Subject)
 		e := k.entries[s]
 		e.blocked = e.blocked || r.Blocked
-		if r.ErasedAt.Time.After(e.before) {
-			e.before = r.ErasedAt.Time
-		}
+		e.before = presence.Later(e.before, r.ErasedAt.Time)
 		k.entries[s] = e
 	}
 	l.known.Store(k)

@@ -193,9 +193,8 @@ func (a *accumulator) durations() presence.Durations {
 	for _, length := range a.lengths {
 		sum, longest = sum+length, max(longest, length)
 	}
-	mean, most := seconds(float64(sum)/float64(d.Count)), seconds(float64(longest))
-	median, p90 := seconds(percentile(a.lengths, 0.5)), seconds(percentile(a.lengths, 0.9))
-	d.MeanSeconds, d.MedianSeconds, d.P90Seconds, d.MaxSeconds = &mean, &median, &p90, &most
+	d.MeanSeconds, d.MaxSeconds = new(seconds(float64(sum)/float64(d.Count))), new(seconds(float64(longest)))
+	d.MedianSeconds, d.P90Seconds = new(seconds(percentile(a.lengths, 0.5))), new(seconds(percentile(a.lengths, 0.9)))
 	return d
 }
 

@@ -124,9 +124,7 @@ func (r *Reader) Timeline(
 		}
 		// Spans that began before were given already. The caller's startsFrom may lie later still.
 		in.From = until
-		if startsFrom.Before(until) {
-			startsFrom = until
-		}
+		startsFrom = presence.Later(startsFrom, until)
 	}
 }
 

@@ -38,8 +38,9 @@ func (r RangeText) Range(now time.Time, loc *time.Location) (in Range, err error
 		if r.From != "" {
 			return in, &InvalidError{"last", "pass from or last, not both"}
 		}
-		if length, err = parseLast(r.Last); err != nil {
-			return in, err
+		length, err = presence.ParseDuration(r.Last)
+		if err != nil || length < time.Second || length > maxLast {
+			return in, &InvalidError{"last", "it must be a duration like 90m, 24h, 7d or 4w"}
 		}
 	}
 	if in.From, err = ParseMoment("from", r.From, in.To.Add(-length), loc); err != nil {
@@ -79,14 +80,6 @@ func ParseMoment(field, text string, missing time.Time, loc *time.Location) (tim
 		return at, &InvalidError{field, "its year must be from 1 to 9999"}
 	}
 	return at.UTC().Truncate(time.Microsecond), nil
-}
-
-func parseLast(text string) (time.Duration, error) {
-	d, err := presence.ParseDuration(text)
-	if err != nil || d < time.Second || d > maxLast {
-		return 0, &InvalidError{"last", "it must be a duration like 90m, 24h, 7d or 4w"}
-	}
-	return d, nil
 }
 
 // Zone returns the time zone that a request names or, if name is "", that the settings give to an instance. An instance that is

@@ -40,9 +40,6 @@ func (r *Reader) Heatmap(
 		return Heatmap{}, err
 	}
 	h := Heatmap{From: in.From.UTC(), To: in.To.UTC(), TZ: zone.String(), Measure: measure, Cells: make([]presence.Heat, weekHours)}
-	for i := range h.Cells {
-		h.Cells[i].Weekday, h.Cells[i].Hour = i/24+1, i%24
-	}
 	hours, err := r.hours(ctx, of, measure, in, zone)
 	var sums [weekHours]accumulator
 	for _, hour := range hours {
@@ -52,8 +49,10 @@ func (r *Reader) Heatmap(
 		sum.starts += hour.starts
 	}
 	for i, sum := range sums {
-		c := &h.Cells[i]
-		c.Count, c.Seconds, c.ConfirmedSeconds = sum.starts, seconds(float64(sum.inside)), seconds(float64(sum.confirmed))
+		h.Cells[i] = presence.Heat{
+			Weekday: i/24 + 1, Hour: i % 24,
+			Count: sum.starts, Seconds: seconds(float64(sum.inside)), ConfirmedSeconds: seconds(float64(sum.confirmed)),
+		}
 	}
 	return h, err
 }

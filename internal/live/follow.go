@@ -216,7 +216,7 @@ func (f *follower) add(ctx context.Context, h *Hub, rows []db.RecentEventsRow, t
 	var unknown []int32
 	for _, row := range rows {
 		if c := h.byID[row.ContactID]; c != nil {
-			names[row.ContactID] = name{c.instanceID, c.phone}
+			names[row.ContactID] = c.name
 		} else if _, asked := names[row.ContactID]; !asked {
 			names[row.ContactID] = name{}
 			unknown = append(unknown, row.ContactID)

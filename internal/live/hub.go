@@ -222,7 +222,7 @@ func (h *Hub) afterwards() {
 }
 
 func (h *Hub) add(n name) *contact {
-	c := &contact{instanceID: n.instanceID, phone: n.phone, index: -1}
+	c := &contact{name: n, index: -1}
 	h.contacts[n] = c
 	return c
 }
@@ -240,7 +240,7 @@ func (h *Hub) announce(c *contact, now time.Time) {
 		return
 	}
 	if since.IsZero() {
-		h.unclear[name{c.instanceID, c.phone}] = struct{}{}
+		h.unclear[c.name] = struct{}{}
 		return
 	}
 	previous := c.announced.Status
@@ -299,7 +299,7 @@ func (h *Hub) forget() {
 		}
 	}
 	for id, c := range h.byID {
-		if h.contacts[name{c.instanceID, c.phone}] != c {
+		if h.contacts[c.name] != c {
 			delete(h.byID, id)
 		}
 	}

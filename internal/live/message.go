@@ -3,6 +3,7 @@ package live
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,11 +78,9 @@ func (j *journal) id() string { return makeID(j.epoch, j.n) }
 // since returns the messages after the one with the given id, oldest first; false if some are no longer kept, or the id is from
 // another journal.
 func (j *journal) since(id string) ([]*Message, bool) {
-	if len(id) <= len(j.epoch)+1 || id[:len(j.epoch)+1] != j.epoch+"-" {
-		return nil, false
-	}
-	n, err := strconv.ParseUint(id[len(j.epoch)+1:], 10, 64)
-	if err != nil || n > j.n || j.n-n >= journalSize {
+	number, ours := strings.CutPrefix(id, j.epoch+"-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ours || err != nil || n > j.n || j.n-n >= journalSize {
 		return nil, false
 	}
 	messages := make([]*Message, 0, j.n-n)

@@ -18,9 +18,7 @@ func (h *Hub) listen(ctx context.Context) {
 			if errors.Is(err, errPooled) {
 				return
 			}
-			if err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
-				h.log.Warn("listening for changes by other processes", "error", err)
-			}
+			h.warn(ctx, "listening for changes by other processes", err)
 		}
 		_ = presence.Sleep(ctx, pollInterval)
 	}

@@ -35,7 +35,7 @@ func (e event) timeouts(t presence.Timeouts) (pauses, leaves time.Time) {
 
 // contact has the last events and the last announced state of a contact.
 type contact struct {
-	instanceID, phone string
+	name
 
 	last     event
 	since    time.Time // when last.status began, as of last.at; zero: unknown

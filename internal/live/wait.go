@@ -69,10 +69,8 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 	now := h.now()
 	w := waiter{until: ask.Until, quietFrom: now.Add(-ask.Settle)}
 	from := now
-	if ask.Since.Before(now) && !ask.Since.IsZero() {
-		from = ask.Since
-	}
 	if !ask.Since.IsZero() {
+		from = presence.Earlier(ask.Since, now)
 		w.quietFrom = from
 	}
 	if ask.Until == UntilIdle { // what was before has settled, however long ago Since is
@@ -133,8 +131,8 @@ func (w *waiter) see(status presence.Status, since time.Time) {
 		return
 	}
 	busy := status == presence.Composing || status == presence.Recording
-	if w.busy && !busy && since.After(w.quietFrom) {
-		w.quietFrom = since
+	if w.busy && !busy {
+		w.quietFrom = presence.Later(w.quietFrom, since)
 	}
 	w.busy = busy
 }

@@ -67,9 +67,8 @@ func NewServer(c Config) *mcp.Server {
 
 // add adds a tool that only reads.
 func add[In any](t *tools, s *mcp.Server, name, description string, weight Weight, query func(context.Context, In) (any, error)) {
-	no := false
 	tool := &mcp.Tool{Name: name, Description: description, Annotations: &mcp.ToolAnnotations{
-		ReadOnlyHint: true, IdempotentHint: true, DestructiveHint: &no, OpenWorldHint: &no,
+		ReadOnlyHint: true, IdempotentHint: true, DestructiveHint: new(false), OpenWorldHint: new(false),
 	}}
 	mcp.AddTool(s, tool, func(ctx context.Context, _ *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
 		var out any

@@ -5,6 +5,7 @@ package presence
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -28,10 +29,8 @@ func Statuses() []Status { return []Status{Available, Unavailable, Composing, Pa
 
 // ParseStatus reads a status by its name, which is upper case.
 func ParseStatus(name string) (Status, error) {
-	for _, s := range Statuses() {
-		if statusNames[s] == name {
-			return s, nil
-		}
+	if i := slices.Index(statusNames[:], name); i > 0 { // no status has the number 0
+		return Status(i), nil
 	}
 	return 0, fmt.Errorf("unknown status %q; it must be one of AVAILABLE, UNAVAILABLE, COMPOSING, PAUSED, RECORDING", name)
 }

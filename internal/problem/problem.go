@@ -67,16 +67,10 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 	p.ServeHTTP(w, r)
 }
 
-// GetHeaders returns the headers of the response.
-func (p *Problem) GetHeaders() http.Header { return p.Header }
-
-// Error implements error.
-func (p *Problem) Error() string { return p.Detail }
-
-// GetStatus returns the HTTP status.
-func (p *Problem) GetStatus() int { return p.Status }
-
-// ContentType returns the media type.
+// These methods make a Problem an error, also of huma.
+func (p *Problem) Error() string             { return p.Detail }
+func (p *Problem) GetStatus() int            { return p.Status }
+func (p *Problem) GetHeaders() http.Header   { return p.Header }
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
 // ServeHTTP responds with the problem.

@@ -148,20 +148,18 @@ func (w *worker) plan(ctx context.Context) error {
 func (w *worker) count(ctx context.Context, p db.ListPartitionsRow) ([]db.CountEventsBeforeRow, error) {
 	var ids []int32
 	var horizons []pgtype.Timestamptz
-	last := p.StartsAt
+	last := p.StartsAt.Time
 	for _, h := range w.horizons {
 		if h.EventsFrom.Valid && h.EventsFrom.Time.After(p.StartsAt.Time) {
 			ids, horizons = append(ids, h.InstanceID), append(horizons, h.EventsFrom)
-			if h.EventsFrom.Time.After(last.Time) {
-				last = h.EventsFrom
-			}
+			last = presence.Later(last, h.EventsFrom.Time)
 		}
 	}
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	return w.q.CountEventsBefore(ctx, db.CountEventsBeforeParams{
-		InstanceIds: ids, Horizons: horizons, RangeStart: p.StartsAt, RangeEnd: earlier(last, p.EndsAt),
+		InstanceIds: ids, Horizons: horizons, RangeStart: p.StartsAt, RangeEnd: postgres.Time(presence.Earlier(last, p.EndsAt.Time)),
 	})
 }
 
@@ -337,6 +335,7 @@ func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error
 		if !w.oldEvents[h.InstanceID] || !h.EventsFrom.Time.After(p.StartsAt.Time) {
 			continue
 		}
+		until := postgres.Time(presence.Earlier(h.EventsFrom.Time, p.EndsAt.Time))
 		contacts, err := w.q.InstanceContacts(ctx, h.InstanceID)
 		if err != nil {
 			return err
@@ -344,7 +343,7 @@ func (w *worker) deleteEvents(ctx context.Context, p db.ListPartitionsRow) error
 		for some := range slices.Chunk(contacts, batchContacts) {
 			err := inBatches(ctx, func() (int64, error) {
 				gone, err := w.q.DeleteEvents(ctx, db.DeleteEventsParams{
-					ContactIds: some, RangeStart: p.StartsAt, RangeEnd: earlier(h.EventsFrom, p.EndsAt), MaxRows: batchRows,
+					ContactIds: some, RangeStart: p.StartsAt, RangeEnd: until, MaxRows: batchRows,
 				})
 				w.add(db.CountEventsBeforeRow{InstanceID: h.InstanceID, Events: gone.Events, OldestAt: gone.OldestAt})
 				return gone.Events, err
@@ -369,11 +368,4 @@ func inBatches(ctx context.Context, batch func() (int64, error)) error {
 			return err
 		}
 	}
-}
-
-func earlier(a, b pgtype.Timestamptz) pgtype.Timestamptz {
-	if a.Time.Before(b.Time) {
-		return a
-	}
-	return b
 }

@@ -75,8 +75,7 @@ func (t *traffic) emitBefore(at int64, yield func(presence.Event) bool) bool {
 			ReceivedAt: time.UnixMicro(next.at).UTC(),
 		}
 		if next.lastSeen {
-			seen := e.ReceivedAt.Unix()
-			e.LastSeen = &seen
+			e.LastSeen = new(e.ReceivedAt.Unix())
 		}
 		if !yield(e) {
 			return false

@@ -197,11 +197,5 @@ func (d *drawing) drawHours(month string, perHour int, first bool) {
 }
 
 func clamp(t, from, to time.Time) time.Time {
-	switch {
-	case t.Before(from):
-		return from
-	case t.After(to):
-		return to
-	}
-	return t
+	return presence.Later(from, presence.Earlier(t, to))
 }

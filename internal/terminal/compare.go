@@ -77,10 +77,10 @@ func (s Screen) Heatmap(cells []presence.Heat, from, to time.Time) string {
 	d.drawWeek(func(i int) float64 { return cells[i].Seconds }, most, align(rows))
 	if most > 0 {
 		d.WriteString("\n")
-		used := d.legendItem("· nothing", d.paint(dimGrey, "·")+" nothing", 0)
+		used := d.legendItem(shadeColour(0), shades[0], " nothing", 0)
 		for shade := 1; shade < len(shades); shade++ {
 			text := " up to " + Length(most*float64(shade)/float64(len(shades)-1))
-			used = d.legendItem(shades[shade]+text, d.paint(shadeColour(shade), shades[shade])+text, used)
+			used = d.legendItem(shadeColour(shade), shades[shade], text, used)
 		}
 		d.WriteString("\n")
 	}
@@ -124,7 +124,7 @@ func (s Screen) Habits(cells, best []presence.Habit, from, to time.Time) string 
 		if shade > 0 {
 			text = fmt.Sprintf(" up to %d %% of weeks", 100*shade/(len(shades)-1))
 		}
-		used = d.legendItem(shades[shade]+text, d.paint(shadeColour(shade), shades[shade])+text, used)
+		used = d.legendItem(shadeColour(shade), shades[shade], text, used)
 	}
 	d.WriteString("\n")
 	for i, h := range best {

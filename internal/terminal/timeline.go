@@ -97,15 +97,15 @@ func (d *drawing) drawLegend() {
 	used := 0
 	for _, s := range interest {
 		l := looks[s]
-		used = d.legendItem(l.glyph+" "+s.String(), d.paint(l.colour, l.glyph)+" "+s.String(), used)
+		used = d.legendItem(l.colour, l.glyph, " "+s.String(), used)
 	}
-	d.legendItem("blank: not known", "blank: not known", used)
+	d.legendItem("", "", "blank: not known", used)
 	d.WriteString("\n")
 }
 
 // legendItem writes an item after used columns, on a new line if it does not fit, and returns the columns then used.
-func (d *drawing) legendItem(text, painted string, used int) int {
-	n := utf8.RuneCountInString(text)
+func (d *drawing) legendItem(colour, glyph, text string, used int) int {
+	n := utf8.RuneCountInString(glyph + text)
 	switch {
 	case used == 0:
 	case used+2+n > d.Width:
@@ -115,7 +115,7 @@ func (d *drawing) legendItem(text, painted string, used int) int {
 		d.WriteString("  ")
 		used += 2
 	}
-	d.WriteString(painted)
+	d.WriteString(d.paint(colour, glyph) + text)
 	return used + n
 }
 
