@@ -73,7 +73,7 @@ func Register(mux *http.ServeMux, c Config) {
 	}
 	mux.Handle("/mcp", identified(s.Auth.Require(auth.Read, s.mcp())))
 	for path, handler := range map[string]http.HandlerFunc{
-		"/openapi.json": reading.ServeHTTP, "/docs": docsHandler(a.OpenAPI()).ServeHTTP, "/healthz": s.alive, "/readyz": s.ready,
+		"/openapi.json": reading.ServeHTTP, "/docs": docsHandler(a.OpenAPI()).ServeHTTP, "/healthz": writeOK, "/readyz": s.ready,
 	} {
 		mux.HandleFunc("GET "+path, handler)
 		mux.Handle(path, problem.MethodNotAllowed(http.MethodGet))
@@ -201,8 +201,6 @@ func (s *server) hideInstances(a huma.API) func(huma.Context, func(huma.Context)
 	}
 }
 
-func (s *server) alive(w http.ResponseWriter, _ *http.Request) { writeOK(w) }
-
 func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
@@ -210,10 +208,10 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 		problem.Later(http.StatusServiceUnavailable, "The database does not respond.", time.Second).ServeHTTP(w, r)
 		return
 	}
-	writeOK(w)
+	writeOK(w, r)
 }
 
-func writeOK(w http.ResponseWriter) {
+func writeOK(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write([]byte(`{"status":"ok"}` + "\n"))
 }

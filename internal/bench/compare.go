@@ -140,8 +140,7 @@ func (c Comparison) newContender(ctx context.Context, server *server, kind Kind)
 	c.Progress(fmt.Sprintf("starting %s", kind))
 	n = &contender{kind: kind}
 	if kind != DecodeOnly {
-		purpose, _ := strings.CutPrefix(string(kind), "presencelog-")
-		if n.conn, err = server.create(ctx, purpose); err != nil {
+		if n.conn, err = server.create(ctx, strings.TrimPrefix(string(kind), "presencelog-")); err != nil {
 			return n, err
 		}
 	}

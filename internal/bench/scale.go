@@ -187,11 +187,7 @@ func (m *scaled) fill(ctx context.Context) (perSecond float64, err error) {
 	if err == nil && count.Added != m.events {
 		err = fmt.Errorf("%d events were generated, %d imported (%d invalid)", m.events, count.Added, count.Invalid)
 	}
-	if err != nil {
-		return 0, err
-	}
-	perSecond = float64(m.events) / time.Since(began).Seconds()
-	return perSecond, nil
+	return float64(m.events) / time.Since(began).Seconds(), err
 }
 
 // write writes the history as NDJSON: the panel, then the others, each in the order of time.
