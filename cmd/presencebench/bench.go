@@ -16,6 +16,7 @@ import (
 
 	"github.com/presencelog/presencelog/internal/bench"
 	"github.com/presencelog/presencelog/internal/postgres/embedded"
+	"github.com/presencelog/presencelog/internal/terminal"
 )
 
 type loadCmd struct {
@@ -63,7 +64,7 @@ func (c *loadCmd) Run(ctx context.Context) error {
 		results = append(results, result)
 	}
 	if c.JSON {
-		return printJSON(results)
+		return terminal.PrintJSON(results)
 	}
 	bench.WriteResults(os.Stdout, results)
 	return nil
@@ -126,7 +127,7 @@ func (c *loadCmd) compare(ctx context.Context, bodies [][]byte) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(report)
+			return terminal.PrintJSON(report)
 		}
 		bench.WriteReport(os.Stdout, report)
 		return nil

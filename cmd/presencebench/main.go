@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -40,10 +39,4 @@ func main() {
 		fmt.Fprintf(os.Stderr, "presencebench: %v\n", err)
 		os.Exit(1)
 	}
-}
-
-func printJSON(v any) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/presencelog/presencelog/internal/erasure"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/terminal"
 )
 
 type eraseCmd struct {
@@ -30,7 +31,7 @@ func (c *eraseCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(result)
+			return terminal.PrintJSON(result)
 		}
 		fmt.Printf("erased %d contacts, %d events, %d rejected payloads\n", result.Contacts, result.Events, result.Rejected)
 		return nil
@@ -51,6 +52,6 @@ func (c *subjectReportCmd) Run(ctx context.Context) error {
 			return err
 		}
 		report.Purpose = c.Purpose
-		return printJSON(report)
+		return terminal.PrintJSON(report)
 	})
 }

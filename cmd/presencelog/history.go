@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -160,10 +158,4 @@ func nameInstances(ctx context.Context, reader *history.Reader, err error) error
 		names = append(names, "…")
 	}
 	return fmt.Errorf("there is no instance %q; the instances are: %s", id, strings.Join(names, ", "))
-}
-
-func printJSON(v any) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
 }

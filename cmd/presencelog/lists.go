@@ -24,7 +24,7 @@ type listFlags struct {
 // print writes a list as JSON or as rows; the first row has the names.
 func (f listFlags) print(list any, rows [][]string) error {
 	if f.JSON {
-		return printJSON(list)
+		return terminal.PrintJSON(list)
 	}
 	return terminal.List(os.Stdout, rows)
 }

@@ -66,7 +66,7 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 func (c rangeCmd) draw(result any, draw func(terminal.Screen) string, plain func() string) (err error) {
 	switch {
 	case c.JSON:
-		return printJSON(result)
+		return terminal.PrintJSON(result)
 	case terminal.IsTerminal(os.Stdout):
 		_, err = os.Stdout.WriteString(draw(terminal.ScreenOf(os.Stdout)))
 	default:

@@ -32,7 +32,7 @@ func (c *retentionCmd) Run(ctx context.Context) error {
 		case err != nil && gone.Empty():
 			return err
 		case c.JSON:
-			return errors.Join(printJSON(gone), err)
+			return errors.Join(terminal.PrintJSON(gone), err)
 		default:
 			return errors.Join(printRetention(gone, c.DryRun), err)
 		}

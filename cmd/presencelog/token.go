@@ -11,6 +11,7 @@ import (
 
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/terminal"
 )
 
 type tokenCmd struct {
@@ -51,7 +52,7 @@ func (c *tokenCreateCmd) Run(ctx context.Context) error {
 func printSecret(name, secret string, asJSON bool) error {
 	var err error
 	if asJSON {
-		err = printJSON(map[string]string{"name": name, "token": secret})
+		err = terminal.PrintJSON(map[string]string{"name": name, "token": secret})
 	} else {
 		fmt.Fprintf(os.Stderr, "token of %s, shown only once:\n", name)
 		_, err = fmt.Println(secret)
