@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,7 +31,7 @@ func TestWaitUntilTypingHasStopped(t *testing.T) {
 	s := start(t)
 	s.postID(t, body("i", "a", "COMPOSING"))
 	done := make(chan waited, 1)
-	const settle = 10 * time.Second // far longer than the pauses, also on a busy machine
+	const settle = 4 * time.Second // far longer than the pauses, also on a busy machine
 	go func() { done <- s.wait(t, "a", "timeout=2m&settle="+settle.String()) }()
 	for _, status := range []string{"PAUSED", "RECORDING", "AVAILABLE"} { // in each pause, the next event comes before settle ends
 		time.Sleep(300 * time.Millisecond)
@@ -93,8 +94,14 @@ func TestWaitForAStatus(t *testing.T) {
 		if !before.TimedOut {
 			t.Fatalf("%s: %+v", until, before)
 		}
+		waiting := func(n int) {
+			t.Helper()
+			pgtest.Eventually(t, fmt.Sprintf("%d clients wait", n), func() bool { return s.liveClients(t) == n })
+		}
+		waiting(0)
 		done := make(chan waited, 1)
 		go func() { done <- s.wait(t, phone, "until="+until) }()
+		waiting(1)
 		s.postID(t, body("i", phone, status))
 		if w := <-done; w.TimedOut || w.Status.String() != status {
 			t.Errorf("%s: %+v", until, w)
@@ -165,7 +172,7 @@ func TestWaitSinceLongAgo(t *testing.T) {
 	}
 	s.load(t, lines.String())
 	s.postID(t, body("i", "a", "COMPOSING"))
-	if w := s.wait(t, "a", "timeout=2s&since=2000-01-01"); !w.TimedOut || w.Status != presence.Composing {
+	if w := s.wait(t, "a", "timeout=200ms&since=2000-01-01"); !w.TimedOut || w.Status != presence.Composing {
 		t.Errorf("%+v", w)
 	}
 }

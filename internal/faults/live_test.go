@@ -72,21 +72,21 @@ func TestLiveFeed(t *testing.T) {
 	feeds := map[*service]*feed{direct: follow(t, direct), pooled: follow(t, pooled)}
 	for i, s := range []*service{direct, pooled} {
 		phone := fmt.Sprint("before-", i)
-		post(t, s, phone, "COMPOSING")
+		post(t, s, phone, "AVAILABLE")
 		for _, f := range feeds {
-			pgtest.Eventually(t, "all clients know who types", func() bool { return f.knows(phone, "COMPOSING") })
+			pgtest.Eventually(t, "all clients know who is in the chat", func() bool { return f.knows(phone, "AVAILABLE") })
 		}
 	}
 	d.kill()
 	for i, s := range []*service{direct, pooled} {
 		phone := fmt.Sprint("before-", i)
-		post(t, s, phone, "PAUSED")
-		pgtest.Eventually(t, "the client of this service knows who has stopped", func() bool { return feeds[s].knows(phone, "PAUSED") })
+		post(t, s, phone, "UNAVAILABLE")
+		pgtest.Eventually(t, "the client of this service knows who has left", func() bool { return feeds[s].knows(phone, "UNAVAILABLE") })
 	}
 	d.start()
 	for i := range 2 {
 		for _, f := range feeds {
-			pgtest.Eventually(t, "all clients know who has stopped", func() bool { return f.knows(fmt.Sprint("before-", i), "PAUSED") })
+			pgtest.Eventually(t, "all clients know who has left", func() bool { return f.knows(fmt.Sprint("before-", i), "UNAVAILABLE") })
 		}
 	}
 }
