@@ -37,6 +37,9 @@ func TestOpenAPIIsComplete(t *testing.T) {
 	if len(doc.Servers) != 1 || doc.Webhooks["contactChanged"] == nil {
 		t.Errorf("servers %v, webhooks %v", doc.Servers, doc.Webhooks)
 	}
+	if len(doc.Paths) < 15 || len(doc.Components.Schemas) < 20 {
+		t.Fatalf("only %d paths, %d schemas", len(doc.Paths), len(doc.Components.Schemas))
+	}
 	for path, item := range doc.Paths {
 		for _, op := range item {
 			if op.Description == "" || len(op.Tags) != 1 {
@@ -95,7 +98,11 @@ func TestDocsPage(t *testing.T) {
 	if bad := regexp.MustCompile(`<script|<link|src=|href="https?:|style="|ZgotmplZ`).FindString(page); bad != "" {
 		t.Errorf("the page has %s", bad)
 	}
-	for _, link := range regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(page, -1) {
+	links := regexp.MustCompile(`href="#([^"]+)"`).FindAllStringSubmatch(page, -1)
+	if len(links) < len(doc.Paths) {
+		t.Errorf("only %d links within the page", len(links))
+	}
+	for _, link := range links {
 		if !strings.Contains(page, `id="`+link[1]+`"`) {
 			t.Errorf("the link to %s leads nowhere", link[1])
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/presence"
+	"github.com/presencelog/presencelog/internal/settings"
 )
 
 // bearer adds a token to requests.
@@ -55,11 +56,35 @@ func call(t *testing.T, session *mcp.ClientSession, tool string, arguments map[s
 	return ""
 }
 
+// toolResult has the members of all tools' results that are looked at.
+type toolResult struct {
+	Instances []presence.Instance
+	Contacts  []presence.Contact
+	Spans     []presence.Span
+	Total     presence.Summary
+	Weeks     int
+	Cells     []struct{ Seconds, Share float64 }
+	Status    presence.Status
+	TimedOut  bool
+}
+
+// ask returns the result of a call that must succeed.
+func ask(t *testing.T, session *mcp.ClientSession, tool string, arguments map[string]any) (got toolResult) {
+	t.Helper()
+	if wrong := call(t, session, tool, arguments, &got); wrong != "" {
+		t.Errorf("%s: %s", tool, wrong)
+	}
+	return got
+}
+
 func TestMCP(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.APITokens, c.WebhookTokens = []string{"all"}, []string{"hook"} })
 	s.load(t, example)
 	s.load(t, record("j", "p", "COMPOSING", presence.Now().Add(-time.Second))+record("k", "p", "RECORDING", presence.Now().Add(-time.Second)))
+	if err := settings.Set(t.Context(), s.pool, "j", "typing_timeout", "1h"); err != nil { // it still types when it is asked
+		t.Fatal(err)
+	}
 	all := s.connectMCP(t, "all")
 	tools, err := all.ListTools(t.Context(), nil)
 	if err != nil {
@@ -77,45 +102,45 @@ func TestMCP(t *testing.T) {
 		t.Errorf("the tools are %q", names)
 	}
 
-	var got struct {
-		Instances []presence.Instance
-		Contacts  []presence.Contact
-		Spans     []presence.Span
-		Total     presence.Summary
-		Cells     []presence.Heat
-		Status    presence.Status
-		TimedOut  bool
+	if got := ask(t, all, "list_instances", nil); len(got.Instances) != 3 {
+		t.Errorf("%+v", got)
 	}
-	if wrong := call(t, all, "list_instances", nil, &got); wrong != "" || len(got.Instances) != 3 {
-		t.Errorf("%+v %s", got, wrong)
-	}
-	if wrong := call(t, all, "now", nil, &got); wrong != "" || len(got.Contacts) != 2 {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, all, "now", nil); len(got.Contacts) != 2 {
+		t.Errorf("%+v", got)
 	}
 	contact := map[string]any{"instance": "i", "phone": "5544999999999", "from": "2026-10-01", "to": "2026-10-02"}
-	if wrong := call(t, all, "timeline", contact, &got); wrong != "" || len(got.Spans) != 4 || got.Spans[0].Seconds != 35 {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, all, "timeline", contact); len(got.Spans) != 4 || got.Spans[0].Seconds != 35 {
+		t.Errorf("%+v", got)
 	}
-	if wrong := call(t, all, "durations", contact, &got); wrong != "" || got.Total.Typing.Count != 1 || got.Total.InChat.Seconds != 420 {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, all, "durations", contact); got.Total.Typing.Count != 1 || got.Total.InChat.Seconds != 420 {
+		t.Errorf("%+v", got)
 	}
-	if wrong := call(t, all, "heatmap", map[string]any{"instance": "i", "last": "100d"}, &got); wrong != "" || len(got.Cells) != 168 {
-		t.Errorf("%+v %s", got, wrong)
+	const thursdayAt10 = 3*24 + 10
+	month := map[string]any{"instance": "i", "from": "2026-09-01", "to": "2026-10-02"}
+	if got := ask(t, all, "heatmap", month); len(got.Cells) != 168 || got.Cells[thursdayAt10].Seconds != 420 {
+		t.Errorf("%+v", got)
 	}
-	contact["from"] = "2026-09-01"
-	if wrong := call(t, all, "habits", contact, &got); wrong != "" || len(got.Cells) != 168 {
-		t.Errorf("%+v %s", got, wrong)
+	month["phone"] = contact["phone"]
+	if got := ask(t, all, "habits", month); got.Weeks != 5 || len(got.Cells) != 168 || got.Cells[thursdayAt10].Share != 0.2 {
+		t.Errorf("%+v", got)
 	}
-	contact["from"] = "2026-10-01"
-	if wrong := call(t, all, "wait", map[string]any{"instance": "j", "phone": "p", "timeoutSeconds": 0.1}, &got); wrong != "" || !got.TimedOut || got.Status != presence.Composing {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, all, "wait", map[string]any{"instance": "j", "phone": "p", "timeoutSeconds": 0.1}); !got.TimedOut || got.Status != presence.Composing {
+		t.Errorf("%+v", got)
 	}
-	for tool, arguments := range map[string]map[string]any{
-		"timeline": {"instance": "i", "phone": "5544999999999", "from": "yesterday"}, "durations": {"instance": "i", "bucket": "year"},
-		"now": {"statuses": []string{"TYPING"}}, "heatmap": {"instance": "nobody"}, "wait": {"instance": "j", "phone": "p", "timeoutSeconds": 61},
+	for _, mistake := range []struct {
+		tool      string
+		arguments map[string]any
+		want      string
+	}{
+		{"timeline", map[string]any{"instance": "i", "phone": "5544999999999", "from": "yesterday"}, "from"},
+		{"durations", map[string]any{"instance": "i", "bucket": "year"}, "bucket"},
+		{"now", map[string]any{"statuses": []string{"TYPING"}}, "statuses"},
+		{"heatmap", map[string]any{"instance": "nobody"}, "There is no such"},
+		{"wait", map[string]any{"instance": "j", "phone": "p", "timeoutSeconds": 61}, "timeoutSeconds"},
 	} {
-		if wrong := call(t, all, tool, arguments, &got); wrong == "" || strings.Contains(wrong, "unexpected") {
-			t.Errorf("%s %v: %q", tool, arguments, wrong)
+		wrong := call(t, all, mistake.tool, mistake.arguments, &toolResult{})
+		if !strings.Contains(wrong, mistake.want) || strings.Contains(wrong, "unexpected") {
+			t.Errorf("%s %v: %q, want it to name %q", mistake.tool, mistake.arguments, wrong, mistake.want)
 		}
 	}
 
@@ -125,14 +150,14 @@ func TestMCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := s.connectMCP(t, secret)
-	if wrong := call(t, one, "list_instances", nil, &got); wrong != "" || len(got.Instances) != 1 {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, one, "list_instances", nil); len(got.Instances) != 1 {
+		t.Errorf("%+v", got)
 	}
-	if wrong := call(t, one, "now", nil, &got); wrong != "" || len(got.Contacts) != 1 {
-		t.Errorf("%+v %s", got, wrong)
+	if got := ask(t, one, "now", nil); len(got.Contacts) != 1 {
+		t.Errorf("%+v", got)
 	}
 	for _, tool := range []string{"timeline", "durations"} {
-		if wrong := call(t, one, tool, contact, &got); !strings.Contains(wrong, "There is no such") {
+		if wrong := call(t, one, tool, contact, &toolResult{}); !strings.Contains(wrong, "There is no such") {
 			t.Errorf("%s: %q", tool, wrong)
 		}
 	}

@@ -32,7 +32,8 @@ func TestOpenAPIDescribesEveryRoute(t *testing.T) {
 		"/v1/instances/{instanceId}/contacts/{phone}/durations", "/v1/instances/{instanceId}/contacts/{phone}/events",
 		"/v1/instances/{instanceId}/contacts/{phone}/timeline", "/v1/instances/{instanceId}/durations",
 		"/v1/instances/{instanceId}/compare", "/v1/instances/{instanceId}/heatmap", "/v1/instances/{instanceId}/top",
-		"/v1/now", "/v1/status", "/v1/instances/{instanceId}/contacts/{phone}/lanes",
+		"/v1/now", "/v1/status", "/v1/instances/{instanceId}/contacts/{phone}/lanes", "/v1/instances/{instanceId}/contacts/{phone}/heatmap",
+		"/v1/instances/{instanceId}/contacts/{phone}/habits", "/v1/instances/{instanceId}/contacts/{phone}/wait", "/v1/live",
 	}
 	for _, path := range want {
 		if paths[path] == nil {
@@ -164,6 +165,8 @@ func TestResponsesMatchOpenAPI(t *testing.T) {
 		"/v1/instances/{instanceId}/top":                        {from, "by=x"},
 		"/v1/instances/{instanceId}/contacts/{phone}/lanes":     {from, "columns=0"},
 		"/v1/instances/{instanceId}/contacts/{phone}/wait":      {"timeout=1ms", "until=x"},
+		"/v1/instances/{instanceId}/contacts/{phone}/heatmap":   {from, "measure=x"},
+		"/v1/instances/{instanceId}/contacts/{phone}/habits":    {from, "last=x"},
 		"/v1/now":    {"", "sort=x"},
 		"/v1/status": {"", ""},
 	} {

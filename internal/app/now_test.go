@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"net/url"
@@ -83,38 +84,42 @@ func TestNowMatchesListsOfContacts(t *testing.T) {
 		for _, filter := range []url.Values{{}, {"instance": {"b"}}, {"search": {"1"}}, {"status": {"UNAVAILABLE"}}, {"status": {"AVAILABLE,PAUSED,COMPOSING"}, "instance": {"a"}}} {
 			filter.Set("sort", sort)
 			all, counts := s.nowPages(t, filter, 1000)
+			listed := func(status presence.Status) bool {
+				return !filter.Has("status") || slices.Contains(strings.Split(filter.Get("status"), ","), status.String())
+			}
 			seen := map[key]bool{}
 			for i, c := range all {
 				want, ok := statuses[key{c.InstanceID, c.Phone}]
-				if !ok || seen[key{c.InstanceID, c.Phone}] || !c.LastEventAt.Equal(want.LastEventAt) {
+				if !ok || seen[key{c.InstanceID, c.Phone}] || !c.LastEventAt.Equal(want.LastEventAt) || c.Status != want.Status || !c.Since.Equal(want.Since) {
 					t.Fatalf("%v: %+v, want %+v", filter, c, want)
 				}
-				if c.Status == want.Status && !c.Since.Equal(want.Since) { // else time has changed it in between
-					t.Fatalf("%v: %+v, want %+v", filter, c, want)
+				if !listed(c.Status) {
+					t.Errorf("%v: %+v", filter, c)
 				}
 				seen[key{c.InstanceID, c.Phone}] = true
 				if i > 0 && !inOrder(sort, all[i-1], c) {
 					t.Errorf("%v: %+v comes before %+v", filter, all[i-1], c)
 				}
 			}
-			want := 0
-			for k := range statuses {
-				if (filter.Get("instance") == "" || filter.Get("instance") == k.instance) && strings.Contains(k.phone, filter.Get("search")) {
-					want++
+			wantListed, wantCounts := 0, map[string]int{} // which count all statuses
+			for k, c := range statuses {
+				if filter.Has("instance") && filter.Get("instance") != k.instance || !strings.Contains(k.phone, filter.Get("search")) {
+					continue
+				}
+				wantCounts[c.Status.String()]++
+				if listed(c.Status) {
+					wantListed++
 				}
 			}
-			sum := 0
-			for _, n := range counts {
-				sum += n
-			}
-			if sum != want || filter.Get("status") == "" && len(all) != want {
-				t.Errorf("%v: %d contacts, counted as %v; want %d", filter, len(all), counts, want)
+			maps.DeleteFunc(counts, func(_ string, n int) bool { return n == 0 })
+			if len(all) != wantListed || !maps.Equal(counts, wantCounts) {
+				t.Errorf("%v: %d contacts, counted as %v; want %d and %v", filter, len(all), counts, wantListed, wantCounts)
 			}
 			for _, limit := range []int{7, 30} {
 				pages, _ := s.nowPages(t, filter, limit)
 				same := slices.EqualFunc(pages, all, func(a, b history.NowContact) bool { return a.InstanceID == b.InstanceID && a.Phone == b.Phone })
-				if !same && len(pages) != len(all) {
-					t.Errorf("%v: pages of %d give %d contacts of %d", filter, limit, len(pages), len(all))
+				if !same {
+					t.Errorf("%v: pages of %d give %d contacts of %d, or in another order", filter, limit, len(pages), len(all))
 				}
 			}
 		}
@@ -144,7 +149,7 @@ func TestLanesMatchDurations(t *testing.T) {
 	begin := at("2026-10-01T00:00:00Z")
 	rng := pgtest.Rand(t)
 	var lines strings.Builder
-	for moment, n := begin, 0; n < 4000; n++ {
+	for moment, n := begin, 0; n < 5000; n++ {
 		lines.WriteString(record("i", "1", presence.Statuses()[rng.IntN(5)].String(), moment))
 		moment = moment.Add(time.Duration(1+rng.ExpFloat64()*60) * time.Second)
 	}
