@@ -12,8 +12,16 @@ import (
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
-// TestAnalystsSeeNothingElse knows every table and function of the service and tries each, as an analyst who has found
-// out how they are called and of which numbers.
+// callable are the functions of the service that the views of schema analytics, and so all roles, may call. Those named visible
+// read tables, each only what the caller may see; the others read none.
+var callable = []string{
+	"calling_role", "crosses_hour", "day_pieces", "day_start", "ended_by_name", "event_id", "hour_of", "measure_name", "micros_between",
+	"quarter_of", "quarter_pieces", "seconds_between", "status_name", "visible_days", "visible_fresh_intervals", "visible_hours",
+	"visible_spans", "visible_sum_changes", "visible_unsettled_status",
+}
+
+// TestAnalystsSeeNothingElse tries every table, and the functions that read some, as an analyst who has found out how they are
+// called and of which numbers.
 func TestAnalystsSeeNothingElse(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -82,7 +90,9 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 			}
 		}
 	}
-	for from, instances := range map[string]string{"visible_fresh_intervals": "north", "visible_unsettled_status": "north", "visible_days": "1"} {
+	for from, instances := range map[string]string{
+		"visible_fresh_intervals": "north", "visible_sum_changes": "north", "visible_unsettled_status": "north", "visible_days": "1",
+	} {
 		column := "instance_name"
 		if from == "visible_days" {
 			column = "max(cardinality(instance_ids))::text"
@@ -90,6 +100,10 @@ func TestAnalystsSeeNothingElse(t *testing.T) {
 		if got := pgtest.Strings(t, north, "SELECT DISTINCT "+column+" FROM public."+from+"()"); !slices.Equal(got, []string{instances}) {
 			t.Errorf("%s tells of %q", from, got)
 		}
+	}
+	if got := pgtest.Strings(t, pool, `SELECT DISTINCT proname::text COLLATE "C" AS name FROM pg_proc
+		WHERE pronamespace = 'public'::regnamespace AND has_function_privilege($1::name, oid, 'EXECUTE') ORDER BY name`, name); !slices.Equal(got, callable) {
+		t.Errorf("an analyst may call %q, want %q", got, callable)
 	}
 	if err := exec("SET search_path = public"); err != nil { // so that what they name is found
 		t.Fatal(err)

@@ -3,12 +3,17 @@ package api
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 )
 
 // A client that has taken all its places delays itself, and no other.
 func TestClientsWaitInTheirOwnLines(t *testing.T) {
 	t.Parallel()
-	g := newGate(3, 2)
+	synctest.Test(t, clientsWaitInTheirOwnLines)
+}
+
+func clientsWaitInTheirOwnLines(t *testing.T) {
+	g := newGate(4, 2) // so that there is room for others when greedy waits
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var leave []func()
@@ -19,12 +24,18 @@ func TestClientsWaitInTheirOwnLines(t *testing.T) {
 		}
 		leave = append(leave, l)
 	}
-	waiting := make(chan error)
+	waiting := make(chan error, 1)
 	waits, stop := context.WithCancel(ctx)
 	go func() {
 		_, err := g.enter(waits, "greedy")
 		waiting <- err
 	}()
+	synctest.Wait()
+	select {
+	case err := <-waiting:
+		t.Fatalf("a client that has its places does not wait (%v)", err)
+	default:
+	}
 	other, err := g.enter(ctx, "other")
 	if err != nil {
 		t.Fatal(err)
