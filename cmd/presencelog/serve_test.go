@@ -30,7 +30,9 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(buildDir, "presencelog")
-	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return binary, nil
@@ -242,7 +244,9 @@ func TestBaseURLCanBeOpened(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{"[::]:0", "0.0.0.0:0", "127.0.0.1:0"} {
 		listener, err := net.Listen("tcp", address)
-		if err != nil {
+		if err != nil && address == "[::]:0" { // a machine without IPv6
+			continue
+		} else if err != nil {
 			t.Fatal(err)
 		}
 		defer listener.Close()

@@ -14,18 +14,18 @@ import (
 // A stream may last longer than the write timeout, as long as the client reads each page in time.
 func TestStreamOutlastsWriteTimeout(t *testing.T) {
 	t.Parallel()
-	const pages = 6
+	const pages = 5
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		out := newRowWriter[presence.Instance](w, asNDJSON)
 		for range pages {
-			time.Sleep(100 * time.Millisecond)
 			if err := out.write(make([]presence.Instance, 1)); err != nil {
 				t.Error(err)
 				return
 			}
+			time.Sleep(150 * time.Millisecond)
 		}
 	}))
-	server.Config.WriteTimeout = 250 * time.Millisecond
+	server.Config.WriteTimeout = 500 * time.Millisecond
 	server.Start()
 	defer server.Close()
 	res, err := http.Get(server.URL)

@@ -109,7 +109,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	full("127.0.0.1:1")
 	last.Close()
 	pgtest.Eventually(t, "there is room again", func() bool { _, err := dial("203.0.113.80:1"); return err == nil })
-	if n := strings.Count(log.String(), "refused connections"); n != 1 {
-		t.Errorf("it is logged %d times:\n%s", n, log.String())
+	if n := strings.Count(log.String(), "refused connections"); n < 1 || n >= 5 { // once a minute
+		t.Errorf("it was logged %d times:\n%s", n, log.String())
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -151,13 +153,25 @@ func TestErrorsAreCounted(t *testing.T) {
 	}
 }
 
+// quietAddress returns an address that nobody listens on, with a port outside of the range that the system chooses ports from: those
+// may be taken at any time.
+func quietAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
+	}
+	t.Fatal("there is no free port")
+	return ""
+}
+
 func TestLoadWithoutServer(t *testing.T) {
 	t.Parallel()
-	address, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = Load{URL: "http://" + address, Connections: 1, Duration: time.Second, Bodies: bodies(t, 10)}.Run(t.Context())
+	address := quietAddress(t)
+	_, err := Load{URL: "http://" + address, Connections: 1, Duration: time.Second, Bodies: bodies(t, 10)}.Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), address) {
 		t.Errorf("error %v, want one that names %s", err, address)
 	}
@@ -242,17 +256,14 @@ func TestBaselines(t *testing.T) {
 	t.Parallel()
 	database := pgtest.Empty(t)
 	for _, kind := range []Kind{DecodeOnly, Naive} {
-		address, err := freeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
+		address := quietAddress(t)
 		go func() {
 			if err := ServeBaseline(t.Context(), kind, address, database, "sesame"); err != nil {
 				t.Errorf("%s: %v", kind, err)
 			}
 		}()
 		post := func(token, body string) int {
-			for {
+			for deadline := time.Now().Add(pgtest.Timeout); ; time.Sleep(5 * time.Millisecond) {
 				req, _ := http.NewRequest("POST", "http://"+address, strings.NewReader(body))
 				req.Header.Set("Z-Api-Token", token)
 				resp, err := http.DefaultClient.Do(req)
@@ -260,7 +271,9 @@ func TestBaselines(t *testing.T) {
 					resp.Body.Close()
 					return resp.StatusCode
 				}
-				time.Sleep(5 * time.Millisecond)
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
 			}
 		}
 		for _, test := range []struct {

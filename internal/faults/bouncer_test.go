@@ -30,16 +30,16 @@ func newBouncer(t testing.TB, p *place, d *database) (url string, launch func())
 	host := p.host()
 	config := filepath.Join(dir, "pgbouncer.ini")
 	must(t, os.WriteFile(config, fmt.Appendf(nil, `[databases]
-postgres = host=%s port=5432 dbname=postgres user=postgres
+postgres = host=%[1]s port=%[3]d dbname=postgres user=postgres
 [pgbouncer]
-listen_addr = %s
-listen_port = 5432
+listen_addr = %[2]s
+listen_port = %[3]d
 unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = 10
 server_login_retry = 1
-`, d.host, host), 0o644))
+`, d.host, host, databasePort), 0o644))
 	return urlAt(host), func() {
 		cmd := command(true, program, config)
 		out, err := os.Create(filepath.Join(p.dir, "bouncer.log"))

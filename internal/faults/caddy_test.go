@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,8 +35,8 @@ func TestCaddyfile(t *testing.T) {
 	config, err := os.ReadFile("../../docs/Caddyfile")
 	must(t, err)
 	host := p.host()
-	address := host + ":8443"
-	text := strings.NewReplacer("\npresence.example.org", "\nhttp://presence.example.org:8443", "127.0.0.1:8080", s.address()).Replace(string(config))
+	address := fmt.Sprintf("%s:%d", host, caddyPort)
+	text := strings.NewReplacer("\npresence.example.org", fmt.Sprintf("\nhttp://presence.example.org:%d", caddyPort), "127.0.0.1:8080", s.address()).Replace(string(config))
 	file := filepath.Join(p.dir, "Caddyfile")
 	must(t, os.WriteFile(file, []byte("{\n\tadmin off\n\tdefault_bind "+host+"\n}\n"+text), 0o644))
 	cmd := command(false, caddy, "run", "--adapter", "caddyfile", "--config", file)
@@ -66,7 +67,7 @@ func TestCaddyfile(t *testing.T) {
 		res.Body.Close()
 		return res.StatusCode
 	}
-	if !strings.Contains(text, ":8443") || !strings.Contains(text, s.address()) {
+	if !strings.Contains(text, fmt.Sprint(":", caddyPort)) || !strings.Contains(text, s.address()) {
 		t.Fatalf("the configuration is %s", text)
 	}
 	pgtest.Eventually(t, "Caddy responds", func() bool { return call(http.MethodGet, "/openapi.json", "") == http.StatusOK })

@@ -68,7 +68,7 @@ func (d *database) start() {
 func (d *database) launch() {
 	d.t.Helper()
 	args := []string{
-		"-D", d.dir, "-c", "listen_addresses=" + d.host, "-c", "port=5432", "-c", "unix_socket_directories=",
+		"-D", d.dir, "-c", "listen_addresses=" + d.host, "-c", fmt.Sprintf("port=%d", databasePort), "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=16MB", "-c", "min_wal_size=2MB", "-c", "max_wal_size=64MB", "-c", "superuser_reserved_connections=0",
 		"-c", "log_line_prefix=%m [%p] %a ",
 	}
@@ -93,7 +93,7 @@ func (d *database) url() string {
 }
 
 func urlAt(host string) string {
-	return fmt.Sprintf("postgres://postgres@%s:5432/postgres?sslmode=disable", host)
+	return fmt.Sprintf("postgres://postgres@%s:%d/postgres?sslmode=disable", host, databasePort)
 }
 
 func (d *database) connect() (*pgx.Conn, error) {

@@ -5,6 +5,7 @@ package faults
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -41,7 +42,7 @@ type link struct {
 func newProxy(t testing.TB, p *place, target string) *proxy {
 	t.Helper()
 	x := &proxy{host: p.host(), target: target, links: map[*link]bool{}}
-	listener, err := net.Listen("tcp", x.host+":5432")
+	listener, err := net.Listen("tcp", fmt.Sprintf("%s:%d", x.host, databasePort))
 	must(t, err)
 	t.Cleanup(func() {
 		listener.Close()
@@ -66,7 +67,7 @@ func (x *proxy) serve(client net.Conn) {
 		client.Close()
 		return
 	}
-	server, err := net.DialTimeout("tcp", x.target+":5432", 10*time.Second)
+	server, err := net.DialTimeout("tcp", fmt.Sprintf("%s:%d", x.target, databasePort), 10*time.Second)
 	if err != nil {
 		client.Close()
 		return

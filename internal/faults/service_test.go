@@ -48,7 +48,14 @@ func newServiceIn(t testing.TB, p *place, dataDir, host, url string, args ...str
 
 func (s *service) log() string { return s.dataDir + ".log" }
 
-func (s *service) address() string { return s.host + ":8080" }
+// The ports of services, databases and Caddy, at the addresses of a place. The usual ones may be taken at every address.
+const (
+	servicePort  = 18080
+	databasePort = 15432
+	caddyPort    = 18443
+)
+
+func (s *service) address() string { return fmt.Sprintf("%s:%d", s.host, servicePort) }
 
 // start starts the service and waits until it responds.
 func (s *service) start() {

@@ -100,6 +100,8 @@ func (r *receiver) waitFor(t *testing.T, want ...string) {
 	slices.Sort(want)
 	defer func() {
 		if t.Failed() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
 			t.Logf("accepted are %q", r.accepted)
 		}
 	}()
@@ -108,6 +110,18 @@ func (r *receiver) waitFor(t *testing.T, want ...string) {
 		defer r.mu.Unlock()
 		return slices.Equal(slices.Sorted(slices.Values(r.accepted)), want)
 	})
+}
+
+// onceEach checks that no message came twice.
+func (r *receiver) onceEach(t *testing.T) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, n := range r.ids {
+		if n != 1 {
+			t.Errorf("%s came %d times", id, n)
+		}
+	}
 }
 
 func (r *receiver) tried() int {
@@ -182,11 +196,7 @@ func TestHooksGetMessages(t *testing.T) {
 	all.waitFor(t, "contact.available a", "contact.typing a", "contact.idle a", "contact.typing b", "contact.unavailable b", "contact.idle b",
 		"contact.recording c", "contact.available c", "contact.idle c")
 	some.waitFor(t, "contact.idle a", "contact.recording c", "contact.idle c")
-	for id, n := range all.ids {
-		if n != 1 {
-			t.Errorf("%s came %d times", id, n)
-		}
-	}
+	all.onceEach(t)
 }
 
 // The next process sends changes that happened while none was sending. Messages that were not accepted are sent again.
@@ -232,11 +242,7 @@ func TestOneProcessSends(t *testing.T) {
 	first.event(t, "i", "a", presence.Composing)
 	second.event(t, "i", "b", presence.Composing)
 	r.waitFor(t, "contact.typing a", "contact.typing b")
-	for id, n := range r.ids {
-		if n != 1 {
-			t.Errorf("%s came %d times", id, n)
-		}
-	}
+	r.onceEach(t)
 	// When one process has stopped, the other one continues.
 	first.stop()
 	second.event(t, "i", "c", presence.Composing)

@@ -58,7 +58,7 @@ func TestOpenNamesWhatBelongsToRoot(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	data, err := os.MkdirTemp("", "spool-") // not t.TempDir, which others cannot enter
+	data, err := os.MkdirTemp("/tmp", "spool-") // not t.TempDir or $TMPDIR, which others may not be able to enter
 	if err != nil {
 		t.Fatal(err)
 	}
