@@ -129,7 +129,7 @@ func (l *load) p99(from, to time.Time) (p99 time.Duration, events int) {
 
 // Junk, readers that do not read and heavy queries, all at once, while events flow. Not in parallel: it uses the whole machine.
 func TestEventsFlowUnderAttack(t *testing.T) {
-	junk, readers, questions, lasts := 200, 20, 40, 5*time.Second
+	junk, readers, questions, lasts := 200, 20, 40, 3*time.Second
 	if long {
 		junk, lasts = 2500, 30*time.Second
 	}

@@ -86,6 +86,7 @@ func setUp(t testing.TB) {
 func makeShared() error {
 	shared.program = filepath.Join(shared.dir, "presencelog")
 	build := exec.Command("go", "build", "-o", shared.program, "github.com/presencelog/presencelog/cmd/presencelog")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the program: %w\n%s", err, out)
 	}

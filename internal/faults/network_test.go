@@ -80,7 +80,7 @@ func TestResponsesLate(t *testing.T) {
 	spooled, commits := s.spooled(), x.commits.Load()
 	for _, delay := range delays {
 		x.delay.Store(int64(delay * time.Millisecond))
-		time.Sleep(5 * time.Second) // for a few of them
+		time.Sleep(3 * time.Second) // for a few of them
 	}
 	pgtest.Eventually(t, "batches are committed late", func() bool { return x.commits.Load() > commits })
 	pgtest.Eventually(t, "batches are given up", func() bool { return s.spooled() > spooled })

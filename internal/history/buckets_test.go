@@ -151,7 +151,7 @@ func TestBucketsAreCalendarUnitsInEveryZone(t *testing.T) {
 	}
 	first := moment(t, "1990-01-01T00:00:00Z").UnixMicro()
 	span := moment(t, "2046-01-01T00:00:00Z").UnixMicro() - first
-	for range 4000 {
+	for range 1000 {
 		loc := zone(t, odd[rng.IntN(len(odd))])
 		for bucket, unit := range units {
 			from := time.UnixMicro(first + rng.Int64N(span)).UTC()

@@ -67,7 +67,7 @@ func (w *world) arrive(events []presence.Event) {
 func TestQueriesMatchModel(t *testing.T) {
 	t.Parallel()
 	first := pgtest.Seed(t)
-	for n := range uint64(12) {
+	for n := range uint64(6) {
 		seed := first + n
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()

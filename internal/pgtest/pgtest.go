@@ -168,10 +168,12 @@ const Timeout = 2 * time.Minute
 // Eventually waits until a condition holds. After Timeout, the test fails and says what did not happen.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(Timeout); !holds(); time.Sleep(5 * time.Millisecond) {
+	pause := 5 * time.Millisecond
+	for deadline := time.Now().Add(Timeout); !holds(); pause = min(pause*5/4, 50*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", Timeout, what)
 		}
+		time.Sleep(pause)
 	}
 }
 
