@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/presencelog/presencelog/internal/pgtest"
@@ -27,7 +29,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command line like a user. Each script has its own databases, DATABASE_URL and, for those
-// that say so, OTHER_URL; EMPTY_URL is one without a schema.
+// that say so, OTHER_URL; EMPTY_URL is one without a schema. Besides the usual commands there is "sql FILE", which runs
+// statements in the database.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/script/*.txtar")
@@ -50,6 +53,7 @@ func TestScripts(t *testing.T) {
 			}
 			testscript.Run(t, testscript.Params{
 				Files: []string{file}, RequireExplicitExec: true, RequireUniqueNames: true,
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){"sql": runSQL},
 				Setup: func(env *testscript.Env) error {
 					for name, url := range urls {
 						env.Setenv(name, url)
@@ -59,4 +63,15 @@ func TestScripts(t *testing.T) {
 			})
 		})
 	}
+}
+
+func runSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql FILE")
+	}
+	conn, err := pgx.Connect(context.Background(), ts.Getenv("DATABASE_URL"))
+	ts.Check(err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(context.Background(), ts.ReadFile(args[0]))
+	ts.Check(err)
 }

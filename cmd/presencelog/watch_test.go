@@ -4,7 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
-	"strings"
+	"regexp"
 	"testing"
 	"time"
 
@@ -17,6 +17,25 @@ import (
 // watch shows what another process stores, and ends in good order.
 func TestWatch(t *testing.T) {
 	t.Parallel()
+	for _, test := range []struct {
+		flag string
+		want *regexp.Regexp
+	}{
+		{"--json=false", regexp.MustCompile(`^\d\d:\d\d:\d\d\tCOMPOSING\tbad\\x1bname\ti$`)},
+		{"--json", regexp.MustCompile(`^\{"instanceId":"i","phone":"bad\\u001bname","status":"COMPOSING","since":"[^"]+Z","lastEventAt":"[^"]+Z"\}$`)},
+	} {
+		t.Run(test.flag, func(t *testing.T) {
+			t.Parallel()
+			if line := watch(t, test.flag); !test.want.MatchString(line) {
+				t.Errorf("it shows %q", line)
+			}
+		})
+	}
+}
+
+// watch returns the first line that the command shows.
+func watch(t *testing.T, flag string) (line string) {
+	t.Helper()
 	binary, err := build()
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +46,7 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	command := exec.Command(binary, "watch", "--database-url", url, "--status", "composing")
+	command := exec.Command(binary, "watch", "--database-url", url, "--status", "composing", flag)
 	command.Stderr = t.Output()
 	out, err := command.StdoutPipe()
 	if err != nil {
@@ -46,7 +65,6 @@ func TestWatch(t *testing.T) {
 	}()
 	// It shows changes from its start on, so some may be too early.
 	store := ingest.NewStore(pool)
-	line := ""
 	for i := 0; line == ""; i++ {
 		status := []presence.Status{presence.Composing, presence.Paused}[i%2]
 		events := []presence.Event{{InstanceID: "i", Phone: "bad\x1bname", Status: status, ReceivedAt: presence.Now()}}
@@ -54,12 +72,13 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		select {
-		case line = <-lines:
+		case shown, open := <-lines:
+			if !open {
+				t.Fatalf("watch has ended: %v", command.Wait())
+			}
+			line = shown
 		case <-time.After(50 * time.Millisecond): // not so many that it would count as slow
 		}
-	}
-	if !strings.HasSuffix(line, "\tCOMPOSING\tbad\\x1bname\ti") {
-		t.Errorf("it shows %q", line)
 	}
 	if err := command.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -69,4 +88,5 @@ func TestWatch(t *testing.T) {
 	if err := command.Wait(); err != nil {
 		t.Error(err)
 	}
+	return line
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,12 @@ type (
 		From, To    time.Time
 		TZ, Measure string
 		Cells       []presence.Heat
+	}
+	habits struct {
+		From, To    time.Time
+		TZ          string
+		Weeks       int
+		Cells, Best []presence.Habit
 	}
 	top struct {
 		From, To time.Time
@@ -56,6 +63,8 @@ func TestComparing(t *testing.T) {
 		"Compare":              testCompare,
 		"Top":                  testTop,
 		"Heatmap":              testHeatmap,
+		"ContactHeatmap":       testContactHeatmap,
+		"Habits":               testHabits,
 		"CompareBadParameters": testCompareBadParameters,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +167,60 @@ func testHeatmap(t *testing.T, s *service) {
 	}
 	rows := strings.Split(s.getAs(t, csvType, ofInstance+"/heatmap?format=csv&"+firstOfOctober), "\r\n")
 	if len(rows) != 1+168+1 || rows[0] != "weekday,hour,count,seconds,confirmedSeconds" || rows[1] != "1,0,0,0,0" || rows[1+3*24+10] != "4,10,3,465,165" {
+		t.Errorf("as CSV: %d rows, %q", len(rows), rows)
+	}
+}
+
+func testContactHeatmap(t *testing.T, s *service) {
+	for path, want := range map[string]string{
+		"B/heatmap?":                            "4 10 h: 1, 10 s, 10 s; 4 11 h: 0, 60 s, 60 s; 4 12 h: 1, 10 s, 10 s",
+		"B/heatmap?measure=recording&":          "4 10 h: 1, 10 s, 0 s; 4 11 h: 0, 15 s, 0 s",
+		"B/heatmap?measure=typing&":             "",
+		"D/heatmap?measure=typing&tz=UTC&":      "4 10 h: 1, 35 s, 35 s",
+		"D/heatmap?tz=Asia/Kolkata&":            "4 15 h: 1, 35 s, 35 s",
+		"5544999999999/heatmap?measure=inChat&": "4 10 h: 1, 420 s, 120 s",
+		"5544999999999/heatmap?measure=typing&": "4 10 h: 1, 35 s, 10 s",
+		"C/heatmap?tz=Pacific/Kiritimati&":      "",
+	} {
+		var got heatmap
+		s.get(t, ofInstance+"/contacts/"+path+firstOfOctober, &got)
+		hot(t, path, got, want)
+	}
+	text := s.getAs(t, csvType, ofInstance+"/contacts/B/heatmap?format=csv&"+firstOfOctober)
+	if rows := strings.Split(text, "\r\n"); len(rows) != 1+168+1 || rows[1+3*24+10] != "4,10,1,10,10" {
+		t.Errorf("as CSV: %d rows, %q", len(rows), rows)
+	}
+}
+
+// Of the five Thursdays of October 2026, B comes on the first.
+func testHabits(t *testing.T, s *service) {
+	for query, want := range map[string]struct {
+		weeks int
+		share float64
+		hours []int // on Thursdays
+	}{
+		"from=2026-10-01T00:00:00Z&to=2026-10-30T00:00:00Z":                 {5, 0.2, []int{10, 11, 12}},
+		"from=2026-10-01T00:00:00Z&to=2026-10-09T00:00:00Z":                 {2, 0.5, []int{10, 11, 12}},
+		"from=2026-10-01T00:00:00Z&to=2026-10-09T00:00:00Z&tz=Asia/Kolkata": {2, 0.5, []int{16, 17}}, // from 16:29:50 and from 17:30:00 on
+		"from=2026-10-02T00:00:00Z&to=2026-10-09T00:00:00Z":                 {1, 0, nil},
+	} {
+		var got habits
+		s.get(t, ofInstance+"/contacts/B/habits?"+query, &got)
+		var cells []presence.Habit
+		for i := range 7 * 24 {
+			cell := presence.Habit{Weekday: 1 + i/24, Hour: i % 24}
+			if cell.Weekday == 4 && slices.Contains(want.hours, cell.Hour) {
+				cell.Share = want.share
+			}
+			cells = append(cells, cell)
+		}
+		best := slices.DeleteFunc(slices.Clone(cells), func(h presence.Habit) bool { return h.Share == 0 })
+		if got.Weeks != want.weeks || !slices.Equal(got.Cells, cells) || !slices.Equal(got.Best, best) {
+			t.Errorf("%s: %+v", query, got)
+		}
+	}
+	text := s.getAs(t, csvType, ofInstance+"/contacts/B/habits?format=csv&from=2026-10-01T00:00:00Z&to=2026-10-09T00:00:00Z")
+	if rows := strings.Split(text, "\r\n"); len(rows) != 1+168+1 || rows[0] != "weekday,hour,share" || rows[1+3*24+11] != "4,11,0.5" {
 		t.Errorf("as CSV: %d rows, %q", len(rows), rows)
 	}
 }

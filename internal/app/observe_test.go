@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/presencelog/presencelog/internal/app"
+	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
@@ -121,6 +125,9 @@ func TestMetricNamesFollowConventions(t *testing.T) {
 	s := start(t)
 	s.postID(t, body("i", "p", "COMPOSING"))
 	text := s.do(t, request(t, http.MethodGet, s.url+"/metrics", nil)).body
+	if !bytes.Contains(text, []byte("\npresencelog_events_total{")) {
+		t.Fatalf("the metrics are %s", text)
+	}
 	problems, err := promlint.New(bytes.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -129,5 +136,41 @@ func TestMetricNamesFollowConventions(t *testing.T) {
 		if strings.HasPrefix(p.Metric, "presencelog_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// The README's table has every metric, and no others.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *app.Config) {
+		c.SpoolDir, c.SpoolBytes, c.Limits = t.TempDir(), 1<<20, ingest.Limits{InstancesPerHour: 1}
+	})
+	// Some come with the first event of their kind.
+	s.postID(t, body("i", "p", "COMPOSING"))
+	refused(t, s.post(t, body("i", "p", "LISTENING")), http.StatusUnprocessableEntity)
+	refused(t, s.post(t, body("j", "p", "COMPOSING")), http.StatusTooManyRequests)
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(readme), "\n| metric | labels | meaning |\n")
+	table, _, ends := strings.Cut(table, "\n\n")
+	if !found || !ends {
+		t.Fatal("the README has no table of metrics")
+	}
+	documented := map[string]bool{}
+	for line := range strings.Lines(table) {
+		names, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		for _, name := range regexp.MustCompile("`[^`]+`").FindAllString(names, -1) {
+			documented[strings.Replace(strings.Trim(name, "`"), "…", "presencelog_db_pool", 1)] = true
+		}
+	}
+	exported := map[string]bool{}
+	text := string(s.do(t, request(t, http.MethodGet, s.url+"/metrics", nil)).body)
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (presencelog_\w+) `).FindAllStringSubmatch(text, -1) {
+		exported[m[1]] = true
+	}
+	if !maps.Equal(exported, documented) {
+		t.Errorf("the metrics are\n%q,\nthe README has\n%q", slices.Sorted(maps.Keys(exported)), slices.Sorted(maps.Keys(documented)))
 	}
 }
