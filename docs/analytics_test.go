@@ -94,9 +94,7 @@ func TestDocs(t *testing.T) {
 	pool := pgtest.New(t)
 	month(t, pool)
 	conn := connect(t, pool, simulate.InstanceIDs(1, 1)...)
-	if _, err := conn.Exec(t.Context(), "SET timezone = 'America/Sao_Paulo'"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, conn, "SET timezone = 'America/Sao_Paulo'")
 	doc, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)

@@ -53,9 +53,7 @@ func TestLogCannotBeForged(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close(t.Context())
-			if _, err := conn.Exec(t.Context(), "ALTER TABLE instances RENAME TO gone"); err != nil { // so that there are errors to log
-				t.Fatal(err)
-			}
+			pgtest.Exec(t, conn, "ALTER TABLE instances RENAME TO gone") // so that there are errors to log
 			forge(t, address)
 			pgtest.Eventually(t, "what was refused and what failed is logged", func() bool {
 				log := out.String()[began:]

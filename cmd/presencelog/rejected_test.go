@@ -30,9 +30,7 @@ func TestInterruptedRetryFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE rejected_payloads"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "LOCK TABLE rejected_payloads")
 
 	command := exec.Command(binary, "rejected", "retry", "--database-url", url, uuid.NewString(), uuid.NewString())
 	var stdout, stderr bytes.Buffer

@@ -65,9 +65,7 @@ func allowTemp(t *testing.T, pool *pgxpool.Pool, role string) {
 	t.Helper()
 	sql := fmt.Sprintf("GRANT TEMPORARY ON DATABASE %s TO %s", pgx.Identifier{pool.Config().ConnConfig.Database}.Sanitize(),
 		pgx.Identifier{role}.Sanitize())
-	if _, err := pool.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, sql)
 }
 
 // views lists the views of schema analytics.
@@ -142,9 +140,7 @@ func TestDropRemovesTemporaryTables(t *testing.T) {
 	name, conn := create(t, pool)
 	allowTemp(t, pool, name)
 	for _, sql := range []string{"SET default_transaction_read_only = off", "CREATE TEMP TABLE mine AS SELECT 1"} {
-		if _, err := conn.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
+		pgtest.Exec(t, conn, sql)
 	}
 	list, err := analyst.List(t.Context(), pool)
 	if err != nil || len(list) != 1 {
@@ -172,9 +168,7 @@ func TestListAndDrop(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As after a restore on another server.
-	if _, err := pool.Exec(t.Context(), "INSERT INTO analysts (role_name) VALUES ('elsewhere')"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "INSERT INTO analysts (role_name) VALUES ('elsewhere')")
 	if err := analyst.Drop(t.Context(), pool, "elsewhere"); err != nil {
 		t.Error(err)
 	}

@@ -91,9 +91,8 @@ func TestLimitsOfAnalysts(t *testing.T) {
 	for setting, want := range map[string]string{
 		"statement_timeout": "1min", "idle_in_transaction_session_timeout": "1min", "lock_timeout": "10s", "temp_file_limit": "2GB",
 	} {
-		var got string
-		if err := conn.QueryRow(t.Context(), "SELECT current_setting($1)", setting).Scan(&got); err != nil || got != want {
-			t.Errorf("%s is %s (%v), want %s", setting, got, err, want)
+		if got := pgtest.Get[string](t, conn, "SELECT current_setting($1)", setting); got != want {
+			t.Errorf("%s is %s, want %s", setting, got, want)
 		}
 	}
 	var refused *pgconn.PgError
@@ -165,9 +164,8 @@ func TestOthersCannotPlantFunctions(t *testing.T) {
 	if err := postgres.Up(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
-	var creates bool
-	if err := pool.QueryRow(t.Context(), "SELECT has_schema_privilege($1, 'public', 'CREATE')", mallory).Scan(&creates); err != nil || creates {
-		t.Errorf("others may create in the schema (%v)", err)
+	if creates := pgtest.Get[bool](t, pool, "SELECT has_schema_privilege($1, 'public', 'CREATE')", mallory); creates {
+		t.Errorf("others may create in the schema")
 	}
 
 	run(pool, "GRANT CREATE ON SCHEMA public TO PUBLIC")
@@ -193,9 +191,7 @@ func TestAnalystsCannotHoldUpMigrations(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close(context.Background())
-	if _, err := other.Exec(t.Context(), "SELECT pg_advisory_lock($1)", lock.DefaultLockID); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, other, "SELECT pg_advisory_lock($1)", lock.DefaultLockID)
 	pool, err := postgres.Connect(t.Context(), address, "test", 2)
 	if err != nil {
 		t.Fatal(err)

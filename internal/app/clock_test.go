@@ -9,6 +9,7 @@ import (
 
 	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/intervals"
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -59,16 +60,7 @@ func TestClockSetBackKeepsBatches(t *testing.T) {
 		"CREATE TRIGGER count_insert BEFORE INSERT ON events EXECUTE FUNCTION count_insert()",
 		"CREATE TRIGGER count_mark BEFORE INSERT ON contact_states EXECUTE FUNCTION count_mark()",
 	} {
-		if _, err := s.pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	number := func(sql string) (n int) {
-		t.Helper()
-		if err := s.pool.QueryRow(t.Context(), sql).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
+		pgtest.Exec(t, s.pool, sql)
 	}
 	batches := func() int { return s.metric(t, "presencelog_batch_events_count") }
 
@@ -77,7 +69,7 @@ func TestClockSetBackKeepsBatches(t *testing.T) {
 	send(each)
 	written := batches() - before
 	const events = senders * each
-	if n := number("SELECT count(*) FROM events WHERE received_at <= (SELECT cutoff FROM interval_progress)"); n != senders+events {
+	if n := pgtest.Get[int](t, s.pool, "SELECT count(*) FROM events WHERE received_at <= (SELECT cutoff FROM interval_progress)"); n != senders+events {
 		t.Errorf("%d late events are stored, %d were sent", n, senders+events)
 	}
 	back.Store(0) // the API shows no future
@@ -85,7 +77,7 @@ func TestClockSetBackKeepsBatches(t *testing.T) {
 		t.Errorf("%d events are stored, %d were sent", stored, senders+events)
 	}
 	// A batch is tried as one in time, at first and each second, and else only written as a late one.
-	inserts, marks := number("SELECT nextval('inserts')"), number("SELECT nextval('marks')")
+	inserts, marks := pgtest.Get[int](t, s.pool, "SELECT nextval('inserts')"), pgtest.Get[int](t, s.pool, "SELECT nextval('marks')")
 	t.Logf("%d events, %d batches, %d statements that insert events, %d that mark contacts", events, written, inserts, marks)
 	if written == 0 || inserts > 2*written || marks != written {
 		t.Errorf("%d batches took %d statements that insert events, and %d that mark contacts", written, inserts, marks)

@@ -42,20 +42,14 @@ func (s *service) dump(t *testing.T) string {
 	}
 	var out strings.Builder
 	for _, table := range tables {
-		var text string
-		if err := s.pool.QueryRow(t.Context(), "SELECT coalesce(string_agg(t::text, E'\\n'), '') FROM "+table+" AS t").Scan(&text); err != nil {
-			t.Fatal(err)
-		}
+		text := pgtest.Get[string](t, s.pool, "SELECT coalesce(string_agg(t::text, E'\\n'), '') FROM "+table+" AS t")
 		out.WriteString(text)
 	}
 	for _, sql := range []string{
 		"SELECT coalesce(string_agg(encode(body, 'escape'), ' '), '') FROM rejected_payloads",
 		"SELECT string_agg(s::text, ' ') FROM pg_stats AS s",
 	} {
-		var text string
-		if err := s.pool.QueryRow(t.Context(), sql).Scan(&text); err != nil {
-			t.Fatal(err)
-		}
+		text := pgtest.Get[string](t, s.pool, sql)
 		out.WriteString(text)
 	}
 	return out.String()
@@ -85,9 +79,7 @@ func TestErasureLeavesNoTrace(t *testing.T) {
 	idOf(t, hook(body("i", other, "COMPOSING")))
 	refused(t, hook(body("i", erasedPhone, "LISTENING")), http.StatusUnprocessableEntity)
 	refused(t, hook(body("i", other, "LISTENING")), http.StatusUnprocessableEntity)
-	if _, err := s.pool.Exec(t.Context(), "ANALYZE"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, s.pool, "ANALYZE")
 	if before := s.dump(t); !strings.Contains(strings.ReplaceAll(before, other, ""), erasedPhone) {
 		t.Fatal("the dump does not have the phone before")
 	}
@@ -254,13 +246,7 @@ func TestInstancesAreErased(t *testing.T) {
 func TestEraseDeletesMessagesThatAreQueuedMeanwhile(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	exec := func(sql string) {
-		t.Helper()
-		if _, err := pool.Exec(t.Context(), sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("INSERT INTO hooks (url, secret, kinds, instances, private) VALUES ('https://example.org', '', '{}', '{}', false)")
+	pgtest.Exec(t, pool, "INSERT INTO hooks (url, secret, kinds, instances, private) VALUES ('https://example.org', '', '{}', '{}', false)")
 	e := presence.Event{InstanceID: "i", Phone: "5544", Status: presence.Composing, ReceivedAt: presence.Now()}
 	if err := ingest.NewStore(pool).Write(t.Context(), []presence.Event{e}); err != nil {
 		t.Fatal(err)
@@ -272,7 +258,7 @@ func TestEraseDeletesMessagesThatAreQueuedMeanwhile(t *testing.T) {
 	}()
 	pgtest.Eventually(t, "the contact is gone", func() bool { return len(pgtest.Strings(t, pool, "SELECT phone FROM contacts")) == 0 })
 	time.Sleep(600 * time.Millisecond) // services read the list of erasures twice a second
-	exec(`INSERT INTO hook_deliveries (hook_id, id, body) SELECT id, 'x', '{"instanceId":"i","phone":"5544"}' FROM hooks`)
+	pgtest.Exec(t, pool, `INSERT INTO hook_deliveries (hook_id, id, body) SELECT id, 'x', '{"instanceId":"i","phone":"5544"}' FROM hooks`)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -339,11 +325,8 @@ func TestSpoolDoesNotBringErasedContactsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := start(t, spooled, func(c *app.Config) { c.Database = other.database })
-	count := func(phone string) (n int) {
-		if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM contacts WHERE phone = $1", phone).Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
+	count := func(phone string) int {
+		return pgtest.Get[int](t, s.pool, "SELECT count(*) FROM contacts WHERE phone = $1", phone)
 	}
 	pgtest.Eventually(t, "the spool is drained", func() bool { return count("q") == 1 })
 	if count("p") != 0 {

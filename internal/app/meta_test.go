@@ -291,13 +291,9 @@ func away(t *testing.T, s *service, away bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := admin.Exec(t.Context(), fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", name, !away)); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, admin, fmt.Sprintf("ALTER DATABASE %s ALLOW_CONNECTIONS %t", name, !away))
 	if away {
-		if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name); err != nil {
-			t.Fatal(err)
-		}
+		pgtest.Exec(t, admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
 	}
 }
 
@@ -309,13 +305,9 @@ func TestReadinessIncludesWhatMaintenanceNeeds(t *testing.T) {
 	if got := ready(); got != http.StatusOK {
 		t.Fatalf("at first: %d", got)
 	}
-	if _, err := s.pool.Exec(t.Context(), "ALTER EXTENSION plpgsql DROP LANGUAGE plpgsql; ALTER LANGUAGE plpgsql RENAME TO gone"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, s.pool, "ALTER EXTENSION plpgsql DROP LANGUAGE plpgsql; ALTER LANGUAGE plpgsql RENAME TO gone")
 	pgtest.Eventually(t, "it is not ready", func() bool { return ready() == http.StatusServiceUnavailable })
 	s.postID(t, body("i", "p", "COMPOSING")) // events are still accepted
-	if _, err := s.pool.Exec(t.Context(), "ALTER LANGUAGE gone RENAME TO plpgsql"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, s.pool, "ALTER LANGUAGE gone RENAME TO plpgsql")
 	pgtest.Eventually(t, "it is ready again", func() bool { return ready() == http.StatusOK })
 }

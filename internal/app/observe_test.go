@@ -24,9 +24,7 @@ func TestUnexpectedErrorIsLoggedOnceAndHidden(t *testing.T) {
 	var log pgtest.Output
 	s := start(t, func(c *app.Config) { c.Log = slog.New(slog.NewJSONHandler(&log, nil)) })
 	s.postID(t, body("i", "5544999999999", "COMPOSING"))
-	if _, err := s.pool.Exec(t.Context(), "ALTER TABLE instances RENAME TO gone"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, s.pool, "ALTER TABLE instances RENAME TO gone")
 	for _, test := range []struct{ path, route string }{
 		{"/v1/instances", "GET /v1/instances"},
 		{"/v1/instances/i/contacts/5544999999999/timeline", "GET /v1/instances/{instanceId}/contacts/{phone}/timeline"},

@@ -113,9 +113,7 @@ func TestExhaustedPoolRespondsInTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE contacts, instances"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "LOCK TABLE contacts, instances")
 	const questions = 40
 	var unavailable atomic.Int32
 	ended := make(chan response, questions)

@@ -15,6 +15,7 @@ import (
 	"github.com/presencelog/presencelog/internal/auth"
 	"github.com/presencelog/presencelog/internal/ingest"
 	"github.com/presencelog/presencelog/internal/metrics"
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/rejected"
 )
 
@@ -137,10 +138,9 @@ func TestContentOfUnknownTypeIsNotKept(t *testing.T) {
 				t.Errorf("a retry says %v", err)
 			}
 		}
-		var text int
-		err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM rejected_payloads AS r WHERE position('secr' IN r::text) > 0").Scan(&text)
-		if err != nil || text != 0 && !keep {
-			t.Errorf("%d rows hold the text, %v", text, err)
+		text := pgtest.Get[int](t, s.pool, "SELECT count(*) FROM rejected_payloads AS r WHERE position('secr' IN r::text) > 0")
+		if text != 0 && !keep {
+			t.Errorf("%d rows hold the text", text)
 		}
 	}
 }

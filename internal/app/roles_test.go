@@ -61,9 +61,7 @@ func TestServiceRunsWithLeastPrivilege(t *testing.T) {
 		"GRANT USAGE ON SCHEMA public TO %s", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s",
 		"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO %s",
 	} {
-		if _, err := owner.Exec(t.Context(), fmt.Sprintf(grant, role)); err != nil {
-			t.Fatal(err)
-		}
+		pgtest.Exec(t, owner, fmt.Sprintf(grant, role))
 	}
 	s := start(t, func(c *app.Config) { c.Database, c.NoMigrate = conn, true })
 	s.postID(t, body("i", "p", "COMPOSING"))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/presencelog/presencelog/internal/app"
 	"github.com/presencelog/presencelog/internal/auth"
+	"github.com/presencelog/presencelog/internal/pgtest"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -288,9 +289,8 @@ func TestStringsAreOnlyStrings(t *testing.T) {
 			}
 		}
 	}
-	var n int
-	if err := s.pool.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 6 {
-		t.Errorf("%d events are left (%v)", n, err)
+	if n := pgtest.Get[int](t, s.pool, "SELECT count(*) FROM events"); n != 6 {
+		t.Errorf("%d events are left", n)
 	}
 }
 

@@ -49,14 +49,6 @@ func twoMonths(t *testing.T) *pgxpool.Pool {
 	return pool
 }
 
-func count(t *testing.T, pool *pgxpool.Pool, sql string) (n int64) {
-	t.Helper()
-	if err := pool.QueryRow(t.Context(), sql).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func TestParquetHasAFileForEachMonthAndTable(t *testing.T) {
 	// Not parallel, for SetGroupRows.
 	pool := twoMonths(t)
@@ -64,12 +56,12 @@ func TestParquetHasAFileForEachMonthAndTable(t *testing.T) {
 	defer archive.SetGroupRows(groupRows)()
 	dir := filepath.Join(t.TempDir(), "new")
 	written, err := archive.ExportParquet(t.Context(), pool, dir, archive.Selection{}, nil)
-	if want := count(t, pool, "SELECT (SELECT count(*) FROM analytics.events) + (SELECT count(*) FROM analytics.intervals)"); err != nil || written != want {
+	if want := pgtest.Get[int64](t, pool, "SELECT (SELECT count(*) FROM analytics.events) + (SELECT count(*) FROM analytics.intervals)"); err != nil || written != want {
 		t.Fatalf("%d rows, want %d (%v)", written, want, err)
 	}
 	for table, column := range map[string]string{"events": "received_at", "intervals": "started_at"} {
 		for month, in := range map[string]string{"2026_09": " < '2026-10-01Z'", "2026_10": " >= '2026-10-01Z'"} {
-			want := count(t, pool, "SELECT count(*) FROM analytics."+table+" WHERE "+column+in)
+			want := pgtest.Get[int64](t, pool, "SELECT count(*) FROM analytics."+table+" WHERE "+column+in)
 			path := filepath.Join(dir, table+"_"+month+".parquet")
 			file, err := os.Open(path)
 			if err != nil {

@@ -71,9 +71,7 @@ func TestPseudonyms(t *testing.T) {
 		t.Errorf("another export of the phone has %q, the first %q", again, got[1])
 	}
 	otherKey := fill()
-	if _, err := otherKey.Exec(t.Context(), "UPDATE erasure_key SET key = sha256(key)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, otherKey, "UPDATE erasure_key SET key = sha256(key)")
 	if other, _ := export(otherKey, archive.Selection{}); other[0] == got[0] {
 		t.Error("another key gives the same pseudonyms")
 	}

@@ -220,10 +220,7 @@ func TestSecretsAreNotStored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var stored string
-	if err := pool.QueryRow(t.Context(), "SELECT (SELECT string_agg(t::text, ' ') FROM tokens AS t) || (SELECT string_agg(s::text, ' ') FROM sessions AS s)").Scan(&stored); err != nil {
-		t.Fatal(err)
-	}
+	stored := pgtest.Get[string](t, pool, "SELECT (SELECT string_agg(t::text, ' ') FROM tokens AS t) || (SELECT string_agg(s::text, ' ') FROM sessions AS s)")
 	for _, s := range []string{secret, session} {
 		if strings.Contains(stored, s) || strings.Contains(stored, s[7:]) {
 			t.Errorf("the database has %s", s)

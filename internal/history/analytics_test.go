@@ -85,12 +85,6 @@ func TestAnalyticsMatchModel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exec := func(sql string, args ...any) {
-		t.Helper()
-		if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
-			t.Fatal(err)
-		}
-	}
 	compare := func(state string, everything bool) {
 		t.Helper()
 		err := pgx.BeginTxFunc(t.Context(), pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, func(tx pgx.Tx) error {
@@ -121,9 +115,9 @@ func TestAnalyticsMatchModel(t *testing.T) {
 	}
 	compare("all stored", true)
 	// Intervals after a checkpoint no longer count, whatever they say.
-	exec(`SELECT mark_late(array_agg(id), array_agg(now() - ($1::bigint + id * 997) % 4800 * interval '1 min')) FROM contacts WHERE id % 3 = 0`,
+	pgtest.Exec(t, pool, `SELECT mark_late(array_agg(id), array_agg(now() - ($1::bigint + id * 997) % 4800 * interval '1 min')) FROM contacts WHERE id % 3 = 0`,
 		w.rng.Int64N(4800))
-	exec(`UPDATE intervals AS i SET ended_at = i.ended_at + '1 h', events = 7
+	pgtest.Exec(t, pool, `UPDATE intervals AS i SET ended_at = i.ended_at + '1 h', events = 7
 		FROM contact_states AS s WHERE s.contact_id = i.contact_id AND i.started_at > s.checkpoint`)
 	compare("some late", true)
 }
@@ -368,10 +362,9 @@ func TestDaysFollowTheCalendar(t *testing.T) {
 		{"2026-10-05", "Australia/Lord_Howe", "2026-10-04T13:00:00Z", "after a day of 23.5 hours"},
 		{"2026-10-25", "Europe/Berlin", "2026-10-24T22:00:00Z", "a day of 25 hours"},
 	} {
-		var got time.Time
-		err := pool.QueryRow(t.Context(), "SELECT day_start($1::text::date, $2)", test.day, test.zone).Scan(&got)
-		if err != nil || !got.Equal(at(test.want)) {
-			t.Errorf("%s in %s, %s: %s, %v, want %s", test.day, test.zone, test.why, got.UTC(), err, test.want)
+		got := pgtest.Get[time.Time](t, pool, "SELECT day_start($1::text::date, $2)", test.day, test.zone)
+		if !got.Equal(at(test.want)) {
+			t.Errorf("%s in %s, %s: %s, want %s", test.day, test.zone, test.why, got.UTC(), test.want)
 		}
 		loc, err := time.LoadLocation(test.zone)
 		if err != nil {

@@ -62,11 +62,10 @@ func TestClocksThatChangeOffTheQuarterHour(t *testing.T) {
 						continue
 					}
 					// A day of the view is the day of the calendar.
-					var got float64
-					err := pool.QueryRow(t.Context(), "SELECT coalesce(sum(in_chat_seconds), 0) FROM analytics.daily($1, $2::text::date, $2::text::date, 'i')",
-						test.zone, b.End.Add(-time.Hour).In(zone).Format(time.DateOnly)).Scan(&got)
-					if err != nil || !near(got, b.InChat.Seconds) {
-						t.Errorf("daily of %s: %f (%v), want %f", b.End.Add(-time.Hour).In(zone), got, err, b.InChat.Seconds)
+					got := pgtest.Get[float64](t, pool, "SELECT coalesce(sum(in_chat_seconds), 0) FROM analytics.daily($1, $2::text::date, $2::text::date, 'i')",
+						test.zone, b.End.Add(-time.Hour).In(zone).Format(time.DateOnly))
+					if !near(got, b.InChat.Seconds) {
+						t.Errorf("daily of %s: %f, want %f", b.End.Add(-time.Hour).In(zone), got, b.InChat.Seconds)
 					}
 				}
 			}
@@ -89,23 +88,19 @@ func TestDailyHasNoRowForADayThatDidNotExist(t *testing.T) {
 		events = append(events, presence.Event{InstanceID: "i", Phone: "p", Status: presence.Available, ReceivedAt: moment})
 	}
 	store(t, pool, events)
-	if _, err := pool.Exec(t.Context(), "UPDATE instances SET time_zone = 'Pacific/Apia'"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "UPDATE instances SET time_zone = 'Pacific/Apia'")
 	for _, from := range []string{
 		"daily('Pacific/Apia', '2011-12-29', '2011-12-31')", "daily WHERE day BETWEEN '2011-12-29' AND '2011-12-31'",
 		"instance_daily WHERE day BETWEEN '2011-12-29' AND '2011-12-31'",
 	} {
-		var days string
-		err := pool.QueryRow(t.Context(), "SELECT string_agg(day || ' ' || in_chat_seconds::integer, ', ' ORDER BY day) FROM analytics."+from).Scan(&days)
-		if err != nil || days != "2011-12-29 7200, 2011-12-31 7260" {
-			t.Errorf("%s: %s (%v)", from, days, err)
+		days := pgtest.Get[string](t, pool, "SELECT string_agg(day || ' ' || in_chat_seconds::integer, ', ' ORDER BY day) FROM analytics."+from)
+		if days != "2011-12-29 7200, 2011-12-31 7260" {
+			t.Errorf("%s: %s", from, days)
 		}
 	}
-	var rows int
-	err := pool.QueryRow(t.Context(), "SELECT count(*) FROM analytics.daily('Pacific/Apia', '2011-12-30', '2011-12-30')").Scan(&rows)
-	if err != nil || rows != 0 {
-		t.Errorf("%d rows (%v) for a day that did not exist", rows, err)
+	rows := pgtest.Get[int](t, pool, "SELECT count(*) FROM analytics.daily('Pacific/Apia', '2011-12-30', '2011-12-30')")
+	if rows != 0 {
+		t.Errorf("%d rows for a day that did not exist", rows)
 	}
 }
 

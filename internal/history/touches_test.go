@@ -32,9 +32,7 @@ func counted(t *testing.T) *pgxpool.Pool {
 // touched is how many rows counted's connection has read of each month's partition, from the table or its indexes.
 func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "SELECT pg_stat_force_next_flush()"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "SELECT pg_stat_force_next_flush()")
 	rows, err := pool.Query(t.Context(), `
 		SELECT t.relname, t.seq_tup_read + t.idx_tup_fetch + sum(i.idx_tup_read)
 		FROM pg_stat_user_tables AS t INNER JOIN pg_stat_user_indexes AS i USING (relid)

@@ -257,9 +257,7 @@ func TestDeadHooksAreDisabled(t *testing.T) {
 	failing.add(t, pool, []Kind{Typing})
 	gone.respond(http.StatusGone)
 	failing.respond(http.StatusFound) // is not followed
-	if _, err := pool.Exec(t.Context(), "UPDATE hooks SET failing_since = now() - interval '25 h' WHERE url LIKE $1 || '%'", failing.URL); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "UPDATE hooks SET failing_since = now() - interval '25 h' WHERE url LIKE $1 || '%'", failing.URL)
 	p := startProcess(t, pool)
 	p.event(t, "i", "a", presence.Composing)
 	pgtest.Eventually(t, "both are disabled", func() bool {
@@ -315,9 +313,8 @@ func TestMessagesHaveStringsAsTheDatabaseWritesThem(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &m); err != nil || m.Data != c.State || !m.Timestamp.Equal(c.Since) {
 			t.Errorf("%s: %+v %v", body, m, err)
 		}
-		var found bool
-		if err := pool.QueryRow(t.Context(), "SELECT strpos($1, to_json($2::text)::text) > 0", body, phone).Scan(&found); err != nil || !found {
-			t.Errorf("%q is not found in %s (%v)", phone, body, err)
+		if found := pgtest.Get[bool](t, pool, "SELECT strpos($1, to_json($2::text)::text) > 0", body, phone); !found {
+			t.Errorf("%q is not found in %s", phone, body)
 		}
 	}
 }

@@ -244,7 +244,7 @@ func TestEventsOverTheLimitsAreLeftOutOfTheirBatch(t *testing.T) {
 	pgtest.Eventually(t, "the others gather", func() bool { return w.Queued() == 5 })
 	release()
 	wg.Wait()
-	if n := number(t, pool, "SELECT count(*) FROM events"); over.Load() != 2 || n != 5 || durable.Load() != 5 {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events"); over.Load() != 2 || n != 5 || durable.Load() != 5 {
 		t.Errorf("%d were over the limit, %d events are stored, %d were reported", over.Load(), n, durable.Load())
 	}
 }
@@ -280,7 +280,7 @@ func TestNewInstancesOverTheLimitOfContacts(t *testing.T) {
 	pgtest.Eventually(t, "the others gather", func() bool { return w.Queued() == 3 })
 	release()
 	wg.Wait()
-	if n := number(t, pool, "SELECT count(*) FROM events"); over.Load() != 2 || n != 2 {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events"); over.Load() != 2 || n != 2 {
 		t.Errorf("%d were over the limit, %d events are stored", over.Load(), n)
 	}
 }
@@ -307,8 +307,8 @@ func TestContactIDCacheStaysWithinItsSize(t *testing.T) {
 		t.Errorf("%d ids are cached", n)
 	}
 	const wrong = "SELECT count(*) FROM contacts AS c WHERE (SELECT count(*) FROM events AS e WHERE e.contact_id = c.id) < 2"
-	if n := number(t, pool, "SELECT count(*) FROM events"); n != 102 || number(t, pool, wrong) != 0 {
-		t.Errorf("%d events, and %d contacts lack some", n, number(t, pool, wrong))
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events"); n != 102 || pgtest.Get[int64](t, pool, wrong) != 0 {
+		t.Errorf("%d events, and %d contacts lack some", n, pgtest.Get[int64](t, pool, wrong))
 	}
 }
 
@@ -317,11 +317,9 @@ func TestDeletedInstanceIsAddedAgain(t *testing.T) {
 	pool := pgtest.New(t)
 	s := ingest.NewStore(pool)
 	write(t, s, event(a, noon, 0))
-	if _, err := pool.Exec(t.Context(), "DELETE FROM contacts; DELETE FROM instances", pgx.QueryExecModeSimpleProtocol); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "DELETE FROM contacts; DELETE FROM instances", pgx.QueryExecModeSimpleProtocol)
 	write(t, s, contactEvent("i", "q", noon))
-	if n := number(t, pool, "SELECT count(*) FROM events AS e INNER JOIN contacts AS c ON c.id = e.contact_id WHERE c.phone = 'q'"); n != 1 {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events AS e INNER JOIN contacts AS c ON c.id = e.contact_id WHERE c.phone = 'q'"); n != 1 {
 		t.Errorf("%d events", n)
 	}
 }

@@ -46,7 +46,7 @@ func TestContactErasedBeforeItsEventsAreStored(t *testing.T) {
 			if got := pgtest.Strings(t, pool, "SELECT phone FROM contacts"); len(got) != 1 || got[0] != "q" || checks != 2 {
 				t.Errorf("contacts are %v after %d checks", got, checks)
 			}
-			if n := number(t, pool, "SELECT count(*) FROM events"); n != 1 {
+			if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events"); n != 1 {
 				t.Errorf("%d events are stored", n)
 			}
 		})

@@ -8,14 +8,13 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/pgtest"
 )
 
 // setCutoff makes events up to at late.
 func setCutoff(t testing.TB, pool *pgxpool.Pool, at time.Time) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "UPDATE interval_progress SET cutoff = $1", at); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET cutoff = $1", at)
 }
 
 // SetCutoff makes events up to at late.

@@ -35,9 +35,8 @@ func TestInsertReturnsWhyItWroteNothing(t *testing.T) {
 			t.Errorf("the outcome is %d, %v; want %d", got, err, test.want)
 		}
 	}
-	var n int
-	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 3 {
-		t.Errorf("%d events, %v; want 3", n, err)
+	if n := pgtest.Get[int](t, pool, "SELECT count(*) FROM events"); n != 3 {
+		t.Errorf("%d events; want 3", n)
 	}
 }
 

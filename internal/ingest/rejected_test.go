@@ -44,14 +44,6 @@ func openSpool(t *testing.T, dir string) *spool.Spool {
 	return s
 }
 
-func number(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) (n int64) {
-	t.Helper()
-	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&n); err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func TestRejectedPayloadsStayWithinMaxBytes(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
@@ -63,7 +55,7 @@ func TestRejectedPayloadsStayWithinMaxBytes(t *testing.T) {
 		if err := w.Reject(t.Context(), payload(noon.Add(time.Duration(i)*time.Second), strings.Repeat("x", 2000))); err != nil {
 			t.Fatal(err)
 		}
-		if n := number(t, pool, "SELECT coalesce(sum(length(body)), 0) FROM rejected_payloads"); n > 100_000 {
+		if n := pgtest.Get[int64](t, pool, "SELECT coalesce(sum(length(body)), 0) FROM rejected_payloads"); n > 100_000 {
 			t.Fatalf("%d bytes are kept", n)
 		}
 	}
@@ -90,8 +82,8 @@ func TestRejectedPayloadsAreDeletedAfterTheirRetention(t *testing.T) {
 	c.Rejected.Keep = 30 * 24 * time.Hour
 	w := ingest.NewWriter(c)
 	t.Cleanup(w.Close)
-	pgtest.Eventually(t, "the older one is deleted", func() bool { return number(t, pool, "SELECT count(*) FROM rejected_payloads") == 1 })
-	if n := number(t, pool, "SELECT count(*) FROM rejected_payloads WHERE received_at > now() - interval '30 days'"); n != 1 {
+	pgtest.Eventually(t, "the older one is deleted", func() bool { return pgtest.Get[int64](t, pool, "SELECT count(*) FROM rejected_payloads") == 1 })
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM rejected_payloads WHERE received_at > now() - interval '30 days'"); n != 1 {
 		t.Error("the younger one is deleted")
 	}
 }
@@ -125,7 +117,7 @@ func TestRejectedPayloadsAreWrittenInBatches(t *testing.T) {
 	if n := strings.Count(sent.take(), "AddRejected"); n > 10 {
 		t.Errorf("100 payloads took %d statements", n)
 	}
-	if n := number(t, pool, "SELECT count(*) FROM rejected_payloads"); n != 100 {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM rejected_payloads"); n != 100 {
 		t.Errorf("%d are kept", n)
 	}
 }
@@ -164,7 +156,7 @@ func TestRejectedPayloadsHaveTheirOwnSpool(t *testing.T) {
 	}
 	close(ready)
 	pgtest.Eventually(t, "both spools are drained", func() bool { return events.Bytes() == 0 && rejected.Bytes() == 0 })
-	if n := number(t, pool, "SELECT count(*) FROM rejected_payloads WHERE length(body) = 65536"); n != int64(20-full) {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM rejected_payloads WHERE length(body) = 65536"); n != int64(20-full) {
 		t.Errorf("%d are kept, want %d", n, 20-full)
 	}
 	want(t, pool, "[a]")

@@ -205,9 +205,7 @@ func TestMergeNeverScansAMonth(t *testing.T) {
 	if err := postgres.MakePartitions(t.Context(), pool, noon, next); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pool.Exec(t.Context(), "VACUUM ANALYZE events"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "VACUUM ANALYZE events")
 	s := ingest.NewStore(pool)
 	merge(t, s, 1, event(a, noon, 0))
 	merge(t, s, 1, event(b, noon.Add(time.Second), 0))                                     // copied
@@ -226,9 +224,7 @@ func TestMergeNeverScansAMonth(t *testing.T) {
 func TestNewContactsNeverScanAll(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
-	if _, err := pool.Exec(t.Context(), "VACUUM ANALYZE contacts"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "VACUUM ANALYZE contacts")
 	s := ingest.NewStore(pool)
 	for batch := range 20 {
 		var events []presence.Event

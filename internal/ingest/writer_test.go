@@ -34,9 +34,7 @@ func hold(t *testing.T, pool *pgxpool.Pool, table string) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE "+table); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "LOCK TABLE "+table)
 	release = sync.OnceFunc(func() {
 		if err := tx.Rollback(context.Background()); err != nil {
 			t.Error(err)
@@ -49,7 +47,7 @@ func hold(t *testing.T, pool *pgxpool.Pool, table string) (release func()) {
 // waits says whether a statement waits for the lock that hold has on a table.
 func waits(t *testing.T, pool *pgxpool.Pool, table string) bool {
 	t.Helper()
-	return number(t, pool, `SELECT count(*) FROM pg_locks AS l INNER JOIN pg_database AS d ON d.oid = l.database
+	return pgtest.Get[int64](t, pool, `SELECT count(*) FROM pg_locks AS l INNER JOIN pg_database AS d ON d.oid = l.database
 		WHERE d.datname = current_database() AND l.relation = $1::text::regclass AND NOT l.granted`, table) > 0
 }
 

@@ -19,9 +19,7 @@ import (
 // rowsRead is how many rows were read so far, of all tables of the database.
 func rowsRead(t *testing.T, pool *pgxpool.Pool) (rows int64) {
 	t.Helper()
-	if _, err := pool.Exec(t.Context(), "SELECT pg_stat_force_next_flush()"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "SELECT pg_stat_force_next_flush()")
 	if err := pool.QueryRow(t.Context(), `
 		SELECT (SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables)
 			+ (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)`).Scan(&rows); err != nil {
@@ -67,13 +65,10 @@ func TestRefreshReadsOnlyActiveContacts(t *testing.T) {
 	if rows := refresh(noon); rows < quiet {
 		t.Fatalf("%d rows were read to store the intervals of %d contacts: the count is wrong", rows, quiet)
 	}
-	var stored int
-	if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM intervals").Scan(&stored); err != nil || stored != 2*(quiet+1) {
-		t.Fatalf("%d intervals of %d contacts (%v)", stored, quiet+1, err)
+	if stored := pgtest.Get[int](t, pool, "SELECT count(*) FROM intervals"); stored != 2*(quiet+1) {
+		t.Fatalf("%d intervals of %d contacts", stored, quiet+1)
 	}
-	if _, err := pool.Exec(t.Context(), "VACUUM ANALYZE"); err != nil { // as autovacuum does
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "VACUUM ANALYZE") // as autovacuum does
 
 	const most = 300 // of several thousand
 	check := func(what string, rows int64) {

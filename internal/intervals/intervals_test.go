@@ -63,10 +63,8 @@ func TestRefreshAwaitsWriters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = block.Rollback(context.Background()) }()
-	if _, err := block.Exec(t.Context(), `INSERT INTO events (contact_id, received_at, seq, status)
-		SELECT c.id, $1, 0, 3 FROM contacts AS c WHERE phone = 'b'`, noon); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, block, `INSERT INTO events (contact_id, received_at, seq, status)
+		SELECT c.id, $1, 0, 3 FROM contacts AS c WHERE phone = 'b'`, noon)
 	var wg sync.WaitGroup
 	wg.Go(func() { write(t, s, composing("a", noon), composing("b", noon)) }) // b's key is taken, perhaps
 	awaitBlocked(t, pool, 1, nil)
@@ -105,19 +103,15 @@ func TestRefreshMissesNoLateEvent(t *testing.T) {
 	pool := pgtest.New(t)
 	s := ingest.NewStore(pool)
 	write(t, s, composing("a", noon))
-	if _, err := pool.Exec(t.Context(), "UPDATE interval_progress SET cutoff = $1", clock()); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET cutoff = $1", clock())
 	// Another transaction writes the same interval, so that the refresh hangs after it has read the events.
 	block, err := pool.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = block.Rollback(context.Background()) }()
-	if _, err := block.Exec(t.Context(), `INSERT INTO intervals (started_at, ended_at, confirmed_until, contact_id, instance_id, events, measure, ended_by)
-		SELECT $1, $1, $1, id, instance_id, 0, 't', 'e' FROM contacts`, noon); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, block, `INSERT INTO intervals (started_at, ended_at, confirmed_until, contact_id, instance_id, events, measure, ended_by)
+		SELECT $1, $1, $1, id, instance_id, 0, 't', 'e' FROM contacts`, noon)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := intervals.Refresh(context.Background(), pool, clock, 0); err != nil {
@@ -236,10 +230,7 @@ func TestRefreshUnderLoad(t *testing.T) {
 		if err := intervals.Refresh(t.Context(), pool, clock, 0); err != nil {
 			t.Fatal(err)
 		}
-		var late int
-		if err := pool.QueryRow(t.Context(), "SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL").Scan(&late); err != nil {
-			t.Fatal(err)
-		}
+		late := pgtest.Get[int](t, pool, "SELECT count(*) FROM contact_states WHERE checkpoint IS NOT NULL")
 		return late == 0
 	})
 	kept := sums(t, pool)

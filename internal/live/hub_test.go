@@ -106,9 +106,7 @@ func TestHubFollowsARestoredDatabase(t *testing.T) {
 	pool := pgtest.New(t)
 	c := subscribe(t, newHub(t, pool, presence.Now), Filter{}, "")
 	for _, phone := range []string{"p", "q"} {
-		if _, err := pool.Exec(t.Context(), "TRUNCATE contacts RESTART IDENTITY CASCADE"); err != nil {
-			t.Fatal(err)
-		}
+		pgtest.Exec(t, pool, "TRUNCATE contacts RESTART IDENTITY CASCADE")
 		events := happens(presence.Composing, presence.Now())
 		events[0].Phone = phone
 		if err := ingest.NewStore(pool).Write(t.Context(), events); err != nil {

@@ -111,6 +111,28 @@ func Strings(t testing.TB, conn db.DBTX, sql string, args ...any) []string {
 	return list
 }
 
+// Exec runs statements, which must succeed.
+func Exec(t testing.TB, conn db.DBTX, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// Get returns the value of a query with one row and one column.
+func Get[T any](t testing.TB, conn db.DBTX, sql string, args ...any) T {
+	t.Helper()
+	rows, err := conn.Query(t.Context(), sql, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	v, err := pgx.CollectExactlyOneRow(rows, pgx.RowTo[T])
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
 // Output collects the output of a process or a log. It can be read at any time.
 type Output struct {
 	mu sync.Mutex

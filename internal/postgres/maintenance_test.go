@@ -21,21 +21,16 @@ func TestIndexesOfAnInterruptedReindexAreDropped(t *testing.T) {
 	if err := postgres.MakePartitions(t.Context(), p, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
-	invalid := func() (n int) {
+	invalid := func() int {
 		t.Helper()
-		if err := p.QueryRow(t.Context(), "SELECT count(*) FROM pg_index WHERE NOT indisvalid").Scan(&n); err != nil {
-			t.Fatal(err)
-		}
-		return n
+		return pgtest.Get[int](t, p, "SELECT count(*) FROM pg_index WHERE NOT indisvalid")
 	}
 	writer, err := p.Begin(t.Context()) // for which the REINDEX waits
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer writer.Rollback(t.Context())
-	if _, err := writer.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, '2026-09-10Z', 0, 1)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, writer, "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, '2026-09-10Z', 0, 1)")
 	conn, err := p.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +42,7 @@ func TestIndexesOfAnInterruptedReindexAreDropped(t *testing.T) {
 		interrupted <- err
 	}()
 	pgtest.Eventually(t, "the REINDEX has made its index", func() bool { return invalid() == 1 })
-	if _, err := p.Exec(t.Context(), "SELECT pg_cancel_backend($1)", conn.Conn().PgConn().PID()); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, p, "SELECT pg_cancel_backend($1)", conn.Conn().PgConn().PID())
 	if err := <-interrupted; postgres.ErrorCode(err) != pgerrcode.QueryCanceled {
 		t.Fatalf("the REINDEX was not interrupted: %v", err)
 	}
@@ -75,12 +68,10 @@ func TestPackingDoesNotWaitForItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	// In no order, so that the key is loose.
-	if _, err := p.Exec(t.Context(), `
+	pgtest.Exec(t, p, `
 INSERT INTO events (contact_id, received_at, seq, status)
 SELECT hashint4(i), '2026-09-10Z'::timestamptz + i * interval '1 s', 0, 1
-FROM generate_series(1, 250000) AS i`); err != nil {
-		t.Fatal(err)
-	}
+FROM generate_series(1, 250000) AS i`)
 	ctx, cancel := context.WithTimeout(t.Context(), pgtest.Timeout)
 	defer cancel()
 	var writing sync.WaitGroup
@@ -94,12 +85,9 @@ FROM generate_series(1, 250000) AS i`); err != nil {
 		}
 	})
 	// It does not check the size: how much the writer adds depends on the machine.
-	file := func() (number uint32) {
+	file := func() uint32 {
 		t.Helper()
-		if err := p.QueryRow(t.Context(), "SELECT pg_relation_filenode('events_2026_09_pkey')").Scan(&number); err != nil {
-			t.Fatal(err)
-		}
-		return number
+		return pgtest.Get[uint32](t, p, "SELECT pg_relation_filenode('events_2026_09_pkey')")
 	}
 	before := file()
 	if err := postgres.PackPast(ctx, p, time.Date(2026, 10, 20, 0, 0, 0, 0, time.UTC)); err != nil {
@@ -122,13 +110,10 @@ func TestTimeIndexesAreCompleted(t *testing.T) {
 	}
 	write := func() {
 		t.Helper()
-		_, err := p.Exec(t.Context(), `
+		pgtest.Exec(t, p, `
 INSERT INTO events (contact_id, received_at, seq, status)
 SELECT n + i, $1::timestamptz + (n + i) * interval '1 us', 0, 1
 FROM (SELECT count(*) AS n FROM events) AS e CROSS JOIN generate_series(1, 50000) AS i`, now)
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	alsoRead := func() (rows int) { // for the last 100 events
 		t.Helper()
@@ -137,9 +122,7 @@ FROM (SELECT count(*) AS n FROM events) AS e CROSS JOIN generate_series(1, 50000
 			t.Fatal(err)
 		}
 		defer tx.Rollback(t.Context())
-		if _, err := tx.Exec(t.Context(), "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off"); err != nil {
-			t.Fatal(err)
-		}
+		pgtest.Exec(t, tx, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off")
 		plan := pgtest.Strings(t, tx, `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)
 SELECT FROM events WHERE received_at > (SELECT max(received_at) - interval '100 us' FROM events)`)
 		for _, line := range plan {
@@ -170,9 +153,7 @@ SELECT FROM events WHERE received_at > (SELECT max(received_at) - interval '100 
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "LOCK TABLE ONLY "+now.UTC().Format("events_2006_01")+" IN SHARE UPDATE EXCLUSIVE MODE"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "LOCK TABLE ONLY "+now.UTC().Format("events_2006_01")+" IN SHARE UPDATE EXCLUSIVE MODE")
 	if err := postgres.CompleteTimeIndexes(t.Context(), p); err != nil {
 		t.Error(err)
 	}

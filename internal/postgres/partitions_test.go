@@ -85,10 +85,9 @@ func TestMakePartitionsOnDemand(t *testing.T) {
 	}
 	same(t, p, want...)
 	// They have what the table has: its key and its other index.
-	var indexes int
-	err = p.QueryRow(t.Context(), "SELECT count(*) FROM pg_index WHERE indrelid = 'events_2024_02'::regclass").Scan(&indexes)
-	if err != nil || indexes != 2 {
-		t.Errorf("a partition has %d indexes (%v)", indexes, err)
+	indexes := pgtest.Get[int](t, p, "SELECT count(*) FROM pg_index WHERE indrelid = 'events_2024_02'::regclass")
+	if indexes != 2 {
+		t.Errorf("a partition has %d indexes", indexes)
 	}
 }
 
@@ -126,9 +125,8 @@ func TestMakePartitionsConcurrently(t *testing.T) {
 	})
 	p := pool(t, url)
 	same(t, p, month(2025, 11), month(2025, 12), month(2026, 1), month(2026, 2), month(2026, 3), month(2026, 4))
-	var n int
-	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&n); err != nil || n != 48 {
-		t.Errorf("%d events, want 48 (%v)", n, err)
+	if n := pgtest.Get[int](t, p, "SELECT count(*) FROM events"); n != 48 {
+		t.Errorf("%d events, want 48", n)
 	}
 }
 
@@ -137,12 +135,10 @@ func TestMakePartitionsConcurrently(t *testing.T) {
 func TestNewPartitionsAreKnownToPlansBeingMade(t *testing.T) {
 	t.Parallel()
 	p := pgtest.New(t)
-	if _, err := p.Exec(t.Context(), `
+	pgtest.Exec(t, p, `
 		CREATE FUNCTION planning() RETURNS integer IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN 1; END';
 		CREATE FUNCTION counted() RETURNS TABLE (n bigint) STABLE LANGUAGE sql AS 'SELECT count(*) FROM events';
-	`, pgx.QueryExecModeSimpleProtocol); err != nil {
-		t.Fatal(err)
-	}
+	`, pgx.QueryExecModeSimpleProtocol)
 	conn, err := p.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -157,9 +153,7 @@ func TestNewPartitionsAreKnownToPlansBeingMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer holder.Rollback(context.WithoutCancel(t.Context()))
-	if _, err := holder.Exec(t.Context(), "SELECT pg_advisory_xact_lock(1)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, holder, "SELECT pg_advisory_xact_lock(1)")
 	planned, made := make(chan error, 1), make(chan error, 1)
 	go func() {
 		_, err := count()

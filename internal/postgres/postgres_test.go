@@ -158,9 +158,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	if err := postgres.CheckSchema(t.Context(), p); err != nil {
 		t.Fatalf("the schema that this program made: %v", err)
 	}
-	if _, err := p.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, p, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)")
 	for name, do := range map[string]func() error{
 		"up":    func() error { return postgres.Up(t.Context(), p) },
 		"down":  func() error { return postgres.Down(t.Context(), p) },
@@ -183,8 +181,7 @@ func TestCheckSchemaCreatesNothing(t *testing.T) {
 	if _, err := postgres.Migrations(t.Context(), p); err != nil {
 		t.Error(err)
 	}
-	var tables int
-	if err := p.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").Scan(&tables); err != nil || tables != 0 {
-		t.Errorf("%d tables (%v), want none", tables, err)
+	if tables := pgtest.Get[int](t, p, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); tables != 0 {
+		t.Errorf("%d tables, want none", tables)
 	}
 }

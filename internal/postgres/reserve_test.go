@@ -23,9 +23,7 @@ func TestReservedConnectionsStayFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { owner.Close(context.Background()) })
-	if _, err := owner.Exec(t.Context(), "CREATE ROLE service LOGIN PASSWORD 'p'; CREATE ROLE hog LOGIN PASSWORD 'p'"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, owner, "CREATE ROLE service LOGIN PASSWORD 'p'; CREATE ROLE hog LOGIN PASSWORD 'p'")
 	const conns = 4
 	pool, err := postgres.Reserve(t.Context(), server.ConnString()+" user=service password=p", "test", conns)
 	if err != nil {

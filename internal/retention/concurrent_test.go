@@ -59,7 +59,7 @@ func TestInterruptedRunContinuesNextTime(t *testing.T) {
 	release()
 	// The server may still hold the lock for a client that has disconnected.
 	pgtest.Eventually(t, "nothing runs and no transaction is open", func() bool {
-		return get[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+		return pgtest.Get[int](t, pool, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
 			AND state <> 'idle' AND pid <> pg_backend_pid()`) == 0
 	})
 	rest := plan(t, pool)
@@ -97,7 +97,7 @@ func TestOneRunsAtATime(t *testing.T) {
 	}
 	wg.Wait()
 	// The current run lets VACUUM remove rows deleted during it.
-	if held := get[int](t, pool, `SELECT count(a.backend_xmin) FROM pg_stat_activity AS a INNER JOIN pg_locks AS l USING (pid)
+	if held := pgtest.Get[int](t, pool, `SELECT count(a.backend_xmin) FROM pg_stat_activity AS a INNER JOIN pg_locks AS l USING (pid)
 		WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND l.relation = 'locks'::regclass`); held > 0 {
 		t.Error("its lock holds a snapshot")
 	}
@@ -121,9 +121,7 @@ func TestWritersContinueDuringRetention(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Rollback(t.Context())
-	if _, err := reader.Exec(t.Context(), "SELECT count(*) FROM events"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, reader, "SELECT count(*) FROM events")
 
 	stop, ended := make(chan bool), make(chan bool)
 	var written atomic.Int64

@@ -20,7 +20,7 @@ import (
 // withVisits stores visits of all lengths in an instance, many of them across its horizon, and their intervals.
 func withVisits(t *testing.T, pool *pgxpool.Pool) (events []presence.Event) {
 	t.Helper()
-	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
 	add := func(phone string, status presence.Status, at time.Time) {
 		events = append(events, presence.Event{InstanceID: "a", Phone: phone, Status: status, ReceivedAt: at})
 	}
@@ -143,7 +143,7 @@ func TestIntervalsOutliveEvents(t *testing.T) {
 
 	// With all events imported again, everything is as it was.
 	set(t, pool, "", "retention", "forever")
-	exec(t, pool, "DELETE FROM events WHERE received_at = $1", late.ReceivedAt)
+	pgtest.Exec(t, pool, "DELETE FROM events WHERE received_at = $1", late.ReceivedAt)
 	merge(t, pool, events)
 	for _, what := range []string{"imported again", "and refreshed", "and rebuilt"} {
 		if got := sums(t, pool, first, shortFrom) + sums(t, pool, shortFrom, last); got != before+after {
@@ -187,16 +187,14 @@ func TestIntervalsAreStoredBeforeDeletionByAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Rollback(t.Context())
-	if _, err := other.Exec(t.Context(), "SELECT FROM interval_progress FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, other, "SELECT FROM interval_progress FOR UPDATE")
 	done := make(chan error, 1)
 	go func() {
 		_, err := retention.Run(t.Context(), pool, now)
 		done <- err
 	}()
 	pgtest.Eventually(t, "retention waits for the other process", func() bool {
-		return get[int64](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
+		return pgtest.Get[int64](t, pool, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
 	})
 	if err := other.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
@@ -214,10 +212,10 @@ func TestOldWatermark(t *testing.T) {
 	t.Parallel()
 	events := withVisits(t, pgtest.New(t))
 	pool := pgtest.New(t)
-	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", shortFrom.AddDate(0, 0, -10))
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", shortFrom.AddDate(0, 0, -10))
 	merge(t, pool, events)
 	set(t, pool, "", "retention", "30d")
-	if n := get[int64](t, pool, "SELECT count(*) FROM intervals"); n > 0 {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM intervals"); n > 0 {
 		t.Fatalf("%d intervals are stored before", n)
 	}
 	before := sums(t, pool, shortFrom.AddDate(0, 0, -4), shortFrom)
@@ -235,7 +233,7 @@ func TestOldIntervalsAreDeleted(t *testing.T) {
 	from := shortFrom.AddDate(0, 0, -1)
 	set(t, pool, "", "interval_retention", "31d")
 	kept := sums(t, pool, from, shortFrom)
-	old := get[int64](t, pool, "SELECT count(*) FROM intervals WHERE started_at < $1", from)
+	old := pgtest.Get[int64](t, pool, "SELECT count(*) FROM intervals WHERE started_at < $1", from)
 	planned := plan(t, pool)
 	if i := planned.Instances[0]; i.Intervals != old || old == 0 || !i.IntervalsFrom.Equal(from) {
 		t.Errorf("planned is %s, want %d intervals", text(planned), old)
@@ -305,9 +303,7 @@ func TestLateEventDuringCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "SELECT cut_intervals(id, $1, $2) FROM instances", shortFrom, now); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "SELECT cut_intervals(id, $1, $2) FROM instances", shortFrom, now)
 	late := shortFrom.Add(time.Hour)
 	done := make(chan error, 1)
 	go func() { done <- ingest.NewStore(pool).Write(t.Context(), available(late)) }()

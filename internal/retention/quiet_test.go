@@ -38,8 +38,8 @@ func TestRetentionDoesNothingForQuietInstances(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	const quiet = 500
-	exec(t, pool, "INSERT INTO instances (name) SELECT 'quiet ' || i FROM generate_series(1, $1::integer) AS i", quiet)
-	exec(t, pool, "INSERT INTO contacts (instance_id, phone) SELECT id, 'p' FROM instances")
+	pgtest.Exec(t, pool, "INSERT INTO instances (name) SELECT 'quiet ' || i FROM generate_series(1, $1::integer) AS i", quiet)
+	pgtest.Exec(t, pool, "INSERT INTO contacts (instance_id, phone) SELECT id, 'p' FROM instances")
 	fill(t, pool, "i", 1, date(time.October, 20), now, 12*time.Hour)
 	fill(t, pool, "quiet 7", 1, date(time.November, 20), now, 12*time.Hour)
 	refresh(t, pool)
@@ -60,10 +60,10 @@ func TestRetentionDoesNothingForQuietInstances(t *testing.T) {
 			t.Errorf("%d statements beside %d quiet instances", n, quiet)
 		}
 	}
-	if n := get[int64](t, pool, "SELECT count(*) FROM events"); n != kept {
+	if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM events"); n != kept {
 		t.Errorf("%d events are left, want %d", n, kept)
 	}
-	if n := get[int](t, pool, "SELECT count(*) FROM intervals WHERE started_at < $1", date(time.November, 12)); n != 0 {
+	if n := pgtest.Get[int](t, pool, "SELECT count(*) FROM intervals WHERE started_at < $1", date(time.November, 12)); n != 0 {
 		t.Errorf("%d old intervals are left", n)
 	}
 }

@@ -38,22 +38,6 @@ func connect(t *testing.T, url string) *pgxpool.Pool {
 	return pool
 }
 
-func exec(t *testing.T, pool *pgxpool.Pool, sql string, args ...any) {
-	t.Helper()
-	if _, err := pool.Exec(t.Context(), sql, args...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func get[T any](t *testing.T, pool *pgxpool.Pool, sql string, args ...any) T {
-	t.Helper()
-	var v T
-	if err := pool.QueryRow(t.Context(), sql, args...).Scan(&v); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func set(t *testing.T, pool *pgxpool.Pool, instance, name, value string) {
 	t.Helper()
 	if err := settings.Set(t.Context(), pool, instance, name, value); err != nil {
@@ -72,10 +56,10 @@ func fill(t *testing.T, pool *pgxpool.Pool, instance string, contacts int, from,
 	if err := postgres.MakePartitions(t.Context(), pool, until); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, pool, "INSERT INTO instances (name) VALUES ($1) ON CONFLICT DO NOTHING", instance)
-	exec(t, pool, `INSERT INTO contacts (instance_id, phone) SELECT i.id, n::text FROM instances AS i, generate_series(1, $2) AS n
+	pgtest.Exec(t, pool, "INSERT INTO instances (name) VALUES ($1) ON CONFLICT DO NOTHING", instance)
+	pgtest.Exec(t, pool, `INSERT INTO contacts (instance_id, phone) SELECT i.id, n::text FROM instances AS i, generate_series(1, $2) AS n
 		WHERE i.name = $1 ON CONFLICT DO NOTHING`, instance, contacts)
-	exec(t, pool, `INSERT INTO events (contact_id, received_at, seq, status)
+	pgtest.Exec(t, pool, `INSERT INTO events (contact_id, received_at, seq, status)
 		SELECT c.id, at, 0, 1 FROM contacts AS c INNER JOIN instances AS i ON i.id = c.instance_id,
 		generate_series($2::timestamptz, $3::timestamptz - interval '1 us', $4::interval) AS at WHERE i.name = $1`, instance, from, until, step)
 }
@@ -83,13 +67,13 @@ func fill(t *testing.T, pool *pgxpool.Pool, instance string, contacts int, from,
 // events counts an instance's events in [from, until).
 func events(t *testing.T, pool *pgxpool.Pool, instance string, from, until time.Time) int64 {
 	t.Helper()
-	return get[int64](t, pool, `SELECT count(*) FROM events AS e INNER JOIN contacts AS c ON c.id = e.contact_id
+	return pgtest.Get[int64](t, pool, `SELECT count(*) FROM events AS e INNER JOIN contacts AS c ON c.id = e.contact_id
 		INNER JOIN instances AS i ON i.id = c.instance_id WHERE i.name = $1 AND received_at >= $2 AND received_at < $3`, instance, from, until)
 }
 
 func partitions(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
-	return get[string](t, pool, "SELECT string_agg(relid::regclass::text, ' ' ORDER BY relid::regclass::text) FROM pg_partition_tree('events') WHERE isleaf")
+	return pgtest.Get[string](t, pool, "SELECT string_agg(relid::regclass::text, ' ' ORDER BY relid::regclass::text) FROM pg_partition_tree('events') WHERE isleaf")
 }
 
 func run(t *testing.T, pool *pgxpool.Pool) retention.Report {
@@ -118,7 +102,7 @@ func text(v any) string {
 // all is everything that is in the database.
 func all(t *testing.T, pool *pgxpool.Pool) string {
 	t.Helper()
-	return partitions(t, pool) + get[string](t, pool, `SELECT concat_ws(' ', (SELECT count(*) FROM events), (SELECT json_agg(i) FROM instances AS i),
+	return partitions(t, pool) + pgtest.Get[string](t, pool, `SELECT concat_ws(' ', (SELECT count(*) FROM events), (SELECT json_agg(i) FROM instances AS i),
 		(SELECT count(*) FROM contacts), (SELECT json_agg(s) FROM settings AS s),
 		(SELECT json_agg(r) FROM intervals AS r), (SELECT json_agg(r) FROM contact_states AS r))`)
 }
@@ -160,7 +144,7 @@ func TestOldEventsAreDeleted(t *testing.T) {
 			fill(t, pool, "long", 1, longFrom.Add(-time.Microsecond), longFrom, time.Hour)
 			wantShort, wantLong := events(t, pool, "short", shortFrom, now), events(t, pool, "long", longFrom, now)
 			goShort, goLong := events(t, pool, "short", date(time.January, 1), shortFrom), events(t, pool, "long", date(time.January, 1), longFrom)
-			contacts := get[int64](t, pool, "SELECT count(*) FROM contacts")
+			contacts := pgtest.Get[int64](t, pool, "SELECT count(*) FROM contacts")
 
 			before := all(t, pool)
 			planned := plan(t, pool)
@@ -190,7 +174,7 @@ func TestOldEventsAreDeleted(t *testing.T) {
 			if got := partitions(t, pool); got != "events_2026_09 events_2026_10 events_2026_11" {
 				t.Errorf("left are %s", got)
 			}
-			if n := get[int64](t, pool, "SELECT count(*) FROM contacts"); n != contacts {
+			if n := pgtest.Get[int64](t, pool, "SELECT count(*) FROM contacts"); n != contacts {
 				t.Errorf("%d contacts, want %d", n, contacts)
 			}
 			if gone := run(t, pool); !gone.Empty() {
@@ -279,7 +263,7 @@ func TestBatchesTouchOnePartition(t *testing.T) {
 	set(t, pool, "keeps", "retention", "forever")
 	set(t, pool, "short", "retention", "30d")
 	refresh(t, pool)
-	exec(t, pool, "VACUUM (ANALYZE) events")
+	pgtest.Exec(t, pool, "VACUUM (ANALYZE) events")
 	read := func(partition string) (scans, rows, deleted int64) {
 		err := pool.QueryRow(t.Context(), "SELECT seq_scan + idx_scan, seq_tup_read + idx_tup_fetch, n_tup_del FROM pg_stat_user_tables WHERE relname = $1",
 			partition).Scan(&scans, &rows, &deleted)
@@ -291,7 +275,7 @@ func TestBatchesTouchOnePartition(t *testing.T) {
 	// The statistics have what a connection has done once it has ended.
 	pool.Reset()
 	pgtest.Eventually(t, "no other connection is left", func() bool {
-		return get[int](t, pool, `SELECT count(*) FROM pg_stat_activity
+		return pgtest.Get[int](t, pool, `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`) == 0
 	})
 	runner := connect(t, url)

@@ -87,11 +87,10 @@ func TestTimeoutRebuildsIntervals(t *testing.T) {
 			t.Errorf("%+v rebuilt %q", test, got)
 		}
 	}
-	var length time.Duration
-	err := pool.QueryRow(t.Context(), `SELECT ended_at - started_at FROM intervals
-		WHERE measure = 't' AND instance_id = (SELECT id FROM instances WHERE name = 'plain')`).Scan(&length)
-	if err != nil || length != 30*time.Second {
-		t.Errorf("typing lasts %s (%v), want the new timeout of 30s", length, err)
+	length := pgtest.Get[time.Duration](t, pool, `SELECT ended_at - started_at FROM intervals
+		WHERE measure = 't' AND instance_id = (SELECT id FROM instances WHERE name = 'plain')`)
+	if length != 30*time.Second {
+		t.Errorf("typing lasts %s, want the new timeout of 30s", length)
 	}
 }
 
@@ -169,9 +168,7 @@ func TestSettingsChangeOneAfterAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "UPDATE settings SET interval_retention = '20 days'"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "UPDATE settings SET interval_retention = '20 days'")
 	done := make(chan error, 1)
 	go func() { done <- settings.Set(t.Context(), pool, "i", "retention", "30d") }()
 	pgtest.AwaitBlocked(t, pool, done)
@@ -193,9 +190,7 @@ func TestSetTimeoutDuringErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "SELECT FROM interval_progress FOR UPDATE"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "SELECT FROM interval_progress FOR UPDATE")
 	done := make(chan error, 1)
 	go func() { done <- settings.Set(t.Context(), pool, "i", "typing_timeout", "30s") }()
 	pgtest.AwaitBlocked(t, pool, done)
