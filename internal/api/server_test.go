@@ -82,15 +82,11 @@ func TestHeadReadsOnePage(t *testing.T) {
 	}
 	t.Cleanup(pool.Close)
 	server := newServer(t, pool, false)
-	if _, err := pool.Exec(t.Context(), `SELECT make_partition('events', '2026-10-01')`); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pool.Exec(t.Context(), `WITH i AS (INSERT INTO instances (name) VALUES ('i') RETURNING id),
+	pgtest.Exec(t, pool, `SELECT make_partition('events', '2026-10-01')`)
+	pgtest.Exec(t, pool, `WITH i AS (INSERT INTO instances (name) VALUES ('i') RETURNING id),
 		c AS (INSERT INTO contacts (instance_id, phone) SELECT id, '5544' FROM i RETURNING id)
 		INSERT INTO events (contact_id, received_at, seq, status)
-		SELECT c.id, '2026-10-01Z'::timestamptz + n * interval '1 s', 0, 1 FROM c, generate_series(1, 2500) AS n`); err != nil {
-		t.Fatal(err)
-	}
+		SELECT c.id, '2026-10-01Z'::timestamptz + n * interval '1 s', 0, 1 FROM c, generate_series(1, 2500) AS n`)
 	url := server.URL + "/v1/instances/i/contacts/5544/events?from=2026-10-01&to=2026-10-02&format=ndjson"
 	for method, want := range map[string]int64{http.MethodHead: 1, http.MethodGet: 3} {
 		pages.n.Store(0)

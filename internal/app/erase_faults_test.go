@@ -15,10 +15,8 @@ func TestInterruptedErasure(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	// With a hook, an erasure takes longer.
-	if _, err := s.pool.Exec(t.Context(), `INSERT INTO hooks (url, secret, kinds, instances, private)
-		VALUES ('https://example.org', '', '{}', '{}', false)`); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, s.pool, `INSERT INTO hooks (url, secret, kinds, instances, private)
+		VALUES ('https://example.org', '', '{}', '{}', false)`)
 	s.postID(t, body("i", "p", "COMPOSING"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -60,9 +58,7 @@ func TestInstanceErasedWhileAContactIsAdded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback(t.Context())
-	if _, err := tx.Exec(t.Context(), "INSERT INTO contacts (instance_id, phone) SELECT id, 'q' FROM instances"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, tx, "INSERT INTO contacts (instance_id, phone) SELECT id, 'q' FROM instances")
 	done := make(chan error, 1)
 	go func() {
 		_, err := erasure.Erase(t.Context(), s.pool, erasure.Request{InstanceID: "i", By: "test"})

@@ -131,9 +131,7 @@ func TestHubIgnoresEventsOfErasedContacts(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, c, presence.Composing)
-	if _, err := pool.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (99, now(), 0, 5)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, pool, "INSERT INTO events (contact_id, received_at, seq, status) VALUES (99, now(), 0, 5)")
 	events = happens(presence.Available, presence.Now())
 	if err := ingest.NewStore(pool).Write(t.Context(), events); err != nil {
 		t.Fatal(err)

@@ -107,9 +107,7 @@ func TestMigrateDownKeepsIntervals(t *testing.T) {
 	if err := postgres.MakePartitionsAhead(t.Context(), p, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Exec(t.Context(), "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, now(), 0, 1)"); err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Exec(t, p, "INSERT INTO events (contact_id, received_at, seq, status) VALUES (1, now(), 0, 1)")
 	var err error
 	for err == nil {
 		err = postgres.Down(t.Context(), p)

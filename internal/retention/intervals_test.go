@@ -261,7 +261,7 @@ func TestVisitAcrossTheHorizonOfIntervals(t *testing.T) {
 			InstanceID: "a", Phone: "p", Status: status, ReceivedAt: shortFrom.Add(minutes * time.Minute),
 		})
 	}
-	exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", now.Add(-intervals.Lag))
 	merge(t, pool, visit)
 	refresh(t, pool)
 	set(t, pool, "", "retention", "30d")
@@ -273,7 +273,7 @@ func TestVisitAcrossTheHorizonOfIntervals(t *testing.T) {
 		}
 		refresh(t, pool)
 	}
-	if zero := get[int64](t, pool, "SELECT count(*) FROM interval_sums WHERE starts = 0 AND micros = 0"); zero != 0 {
+	if zero := pgtest.Get[int64](t, pool, "SELECT count(*) FROM interval_sums WHERE starts = 0 AND micros = 0"); zero != 0 {
 		t.Errorf("there are %d empty sums", zero)
 	}
 }
