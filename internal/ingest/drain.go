@@ -40,11 +40,13 @@ var errWrite = errors.New("writing to the database")
 func newDrain(w *Writer) *Drain {
 	c := w.config
 	d := &Drain{
-		w: w, store: newStore(c.Pool, w.contacts), spools: []*spool.Spool{c.Spool}, prepare: c.Prepare, timeout: minTimeout,
+		w: w, store: newStore(c.Pool, w.contacts), prepare: c.Prepare, timeout: minTimeout,
 	}
 	d.store.Keep = c.Keep
-	if c.Rejected.Spool != nil {
-		d.spools = append(d.spools, c.Rejected.Spool)
+	for _, s := range []*spool.Spool{c.Spool, c.Rejected.Spool} {
+		if s != nil {
+			d.spools = append(d.spools, s)
+		}
 	}
 	return d
 }
@@ -86,11 +88,11 @@ func (d *Drain) once(ctx context.Context) error {
 	if d.w.unavailable.Load() && !errors.Is(err, errWrite) {
 		ctx, cancel := context.WithTimeout(ctx, minTimeout)
 		defer cancel()
-		accepts, askErr := db.New(d.store.pool).AcceptsWrites(ctx)
-		if askErr == nil && accepts {
+		accepts, checkErr := db.New(d.store.pool).AcceptsWrites(ctx)
+		if checkErr == nil && accepts {
 			d.w.unavailable.Store(false)
 		}
-		err = errors.Join(err, askErr)
+		err = errors.Join(err, checkErr)
 	}
 	return err
 }

@@ -38,7 +38,7 @@ type newContacts struct {
 // resolve caches the ids of the events' contacts and returns an error for each contact over a limit. If the database fails, it
 // returns nil, and the events go to the spool.
 func (n *newContacts) resolve(events []presence.Event) map[contact]*LimitError {
-	if n.w.unavailable.Load() {
+	if n.w.spoolOnly() {
 		return nil
 	}
 	missing := n.w.contacts.cached(contactsOf(events), &n.found)

@@ -66,7 +66,7 @@ func (s *rejectedStore) persist(batch []Rejected) error {
 	time.Sleep(time.Until(s.restUntil))
 	start := time.Now()
 	defer func() { s.restUntil = time.Now().Add(time.Since(start)) }()
-	if !s.w.unavailable.Load() {
+	if !s.w.spoolOnly() {
 		ctx, cancel := context.WithTimeout(context.Background(), s.w.config.Timeout)
 		defer cancel()
 		err := s.add(ctx, batch)

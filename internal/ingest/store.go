@@ -32,6 +32,7 @@ type Keep func(context.Context, []presence.Event) ([]presence.Event, error)
 type Store struct {
 	Keep Keep // nil: all events are stored
 
+	lockWait  time.Duration // for contacts with late events, which a rebuild may lock for minutes; 0: no limit
 	pool      *pgxpool.Pool
 	contacts  *contactIDs
 	keptIn    int64  // identity of the database when Keep was called
@@ -142,6 +143,10 @@ func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (sto
 		r := s.rows
 		p := &pipeline{}
 		q := db.New(p)
+		if s.lockWait > 0 {
+			_ = q.LimitLockWait(ctx, s.lockWait.String())
+		}
+		first := p.Len()
 		_, _ = q.InsertMissingEvents(ctx, db.InsertMissingEventsParams{
 			ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts, Seqs: r.Seqs, Statuses: r.Statuses,
 			LastSeens: r.LastSeens, Extras: r.Extras, Database: r.Database,
@@ -149,10 +154,10 @@ func (s *Store) insertMissing(ctx context.Context, events []presence.Event) (sto
 		_ = q.MarkLate(ctx, db.MarkLateParams{ContactIds: r.ContactIds, ReceivedAts: r.ReceivedAts})
 		_, _ = q.CheckDatabase(ctx, r.Database)
 		rows, err := p.send(ctx, s.pool)
-		if err != nil || rows[2] == 0 {
+		if err != nil || rows[first+2] == 0 {
 			return false, err
 		}
-		if stored = rows[0] == int64(len(events)); stored {
+		if stored = rows[first] == int64(len(events)); stored {
 			return true, nil
 		}
 		n, err := db.New(s.pool).CountStoredEvents(ctx, db.CountStoredEventsParams{

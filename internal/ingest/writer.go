@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgerrcode"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/presencelog/presencelog/internal/metrics"
@@ -30,6 +31,7 @@ const (
 	queueTimeout   = 5 * time.Second
 	liveSeqs       = 1 << 14 // limit of Seqs of live events, so that events merged later can have larger ones
 	retryInterval  = 50 * time.Millisecond
+	lateLockWait   = 200 * time.Millisecond // other events wait behind a batch
 )
 
 // Config is what a Writer works with.
@@ -60,7 +62,7 @@ type Writer struct {
 	events *group[presence.Event, persisted]
 	seq    atomic.Uint32
 
-	unavailable atomic.Bool // the database does not accept events, so batches go to the spool at once
+	unavailable atomic.Bool // the database does not accept events
 	stop        context.CancelFunc
 	ended       sync.WaitGroup
 }
@@ -73,6 +75,9 @@ func NewWriter(c Config) *Writer {
 		store: newStore(c.Pool, contacts), config: c, contacts: contacts,
 		events: newGroup[presence.Event, persisted](maxBatchEvents, maxBatchBytes), stop: stop,
 	}
+	if c.Spool != nil {
+		w.store.lockWait = lateLockWait
+	}
 	w.newContacts = &newContacts{w: w, instances: newQuota(c.Limits.InstancesPerHour), contacts: newQuota(c.Limits.ContactsPerHour)}
 	w.rejected = &rejectedStore{
 		Rejection: c.Rejected, w: w, group: newGroup[Rejected, error](maxBatchRejected, maxRejectedBytes),
@@ -82,10 +87,8 @@ func NewWriter(c Config) *Writer {
 	w.ended.Go(func() { w.rejected.group.run(w.rejected.persist) })
 	w.ended.Go(func() { w.warm(ctx) })
 	w.ended.Go(func() { w.rejected.keepLimits(ctx) })
-	if c.Spool != nil {
-		d := newDrain(w)
-		w.ended.Go(func() { d.run(ctx) })
-	}
+	d := newDrain(w)
+	w.ended.Go(func() { d.run(ctx) })
 	return w
 }
 
@@ -136,7 +139,7 @@ func (w *Writer) persist(events []presence.Event) persisted {
 
 // makeDurable writes a batch to the database, or to the spool.
 func (w *Writer) makeDurable(events []presence.Event) error {
-	if !w.unavailable.Load() {
+	if !w.spoolOnly() {
 		start := time.Now()
 		err := w.try(func(ctx context.Context) error { return w.store.Write(ctx, events) })
 		if err == nil {
@@ -168,11 +171,11 @@ func (w *Writer) append(events []presence.Event) error {
 	return w.config.Spool.Append(records)
 }
 
-// setUnavailable marks the database as unavailable after an error, unless it rejects the data. Without a spool, there is nowhere
-// else to write.
-func (w *Writer) setUnavailable(err error) {
-	w.unavailable.Store(w.config.Spool != nil && !refusesData(err))
-}
+// setUnavailable marks the database as unavailable after an error, unless the error is about these events only.
+func (w *Writer) setUnavailable(err error) { w.unavailable.Store(!refusesData(err) && !locked(err)) }
+
+// spoolOnly reports whether batches go to the spool at once. Without a spool, there is nowhere else to write.
+func (w *Writer) spoolOnly() bool { return w.config.Spool != nil && w.unavailable.Load() }
 
 // try calls do, which writes to the database, within the timeout. It retries at once, since an idle connection may be broken.
 // Without a spool it retries until the timeout.
@@ -181,7 +184,7 @@ func (w *Writer) try(do func(context.Context) error) error {
 	defer cancel()
 	for tries := 1; ; tries++ {
 		err := do(ctx)
-		if err == nil || refusesData(err) || ctx.Err() != nil || w.config.Spool != nil && tries == 2 {
+		if err == nil || refusesData(err) || ctx.Err() != nil || w.config.Spool != nil && (tries == 2 || locked(err)) {
 			return err
 		}
 		if tries > 1 {
@@ -214,6 +217,9 @@ func refusesData(err error) bool {
 	}
 	return false
 }
+
+// locked reports whether an error says that contacts with late events are locked, as during a rebuild of their intervals.
+func locked(err error) bool { return postgres.ErrorCode(err) == pgerrcode.LockNotAvailable }
 
 // Unavailable reports whether the database does not accept events.
 func (w *Writer) Unavailable() bool { return w.unavailable.Load() }

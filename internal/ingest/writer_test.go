@@ -51,6 +51,65 @@ func waits(t *testing.T, pool *pgxpool.Pool, table string) bool {
 		WHERE d.datname = current_database() AND l.relation = $1::text::regclass AND NOT l.granted`, table) > 0
 }
 
+// A rebuild locks its contacts for long. Late events of these go to the spool, all others to the database.
+func TestLateEventOfALockedContact(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	c := config(t, pool)
+	c.Spool = openSpool(t, t.TempDir())
+	w := ingest.NewWriter(c)
+	t.Cleanup(w.Close)
+	write := func(phone string, second int) {
+		t.Helper()
+		e := contactEvent("i", phone, noon.Add(time.Duration(second)*time.Second))
+		if err := w.Write(t.Context(), &e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored := func() int64 { return pgtest.Get[int64](t, pool, "SELECT count(*) FROM events") }
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET cutoff = 'infinity'") // all events are late
+	write("p", 0)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	pgtest.Exec(t, tx, "SELECT FROM contact_states FOR UPDATE")
+	write("p", 1)
+	if n := stored(); n != 1 || w.Unavailable() {
+		t.Errorf("%d events are stored; unavailable: %t", n, w.Unavailable())
+	}
+	pgtest.Exec(t, pool, "UPDATE interval_progress SET watermark = $1, cutoff = $1", noon.Add(-time.Hour))
+	write("q", 2)
+	if n := stored(); n != 2 {
+		t.Errorf("%d events are stored", n)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "the spool is empty", func() bool { return stored() == 3 })
+}
+
+// Without a spool, batches are tried and the service says that the database is away, until it is back.
+func TestUnavailableWithoutASpool(t *testing.T) {
+	t.Parallel()
+	pool := pgtest.New(t)
+	c := config(t, pool)
+	c.Timeout = 300 * time.Millisecond
+	w := ingest.NewWriter(c)
+	t.Cleanup(w.Close)
+	release := hold(t, pool, "events")
+	e := event(a, noon, 0)
+	if err := w.Write(t.Context(), &e); !errors.Is(err, ingest.ErrUnavailable) || !w.Unavailable() {
+		t.Errorf("%v; unavailable: %t", err, w.Unavailable())
+	}
+	release()
+	pgtest.Eventually(t, "the database is available", func() bool { return !w.Unavailable() })
+	if err := w.Write(t.Context(), &e); err != nil {
+		t.Error(err)
+	}
+}
+
 // A request that is still there when the service stops gets an error.
 func TestClosedWriterIsUnavailable(t *testing.T) {
 	t.Parallel()
