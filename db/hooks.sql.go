@@ -318,7 +318,7 @@ func (q *Queries) RemoveHook(ctx context.Context, id int32) (int64, error) {
 }
 
 const setHooksQueued = `-- name: SetHooksQueued :exec
-UPDATE hook_lease SET queued_until = greatest(queued_until, $1) WHERE holder = $2
+UPDATE hook_lease SET queued_until = greatest(queued_until, least($1, now())) WHERE holder = $2
 `
 
 type SetHooksQueuedParams struct {
@@ -326,6 +326,7 @@ type SetHooksQueuedParams struct {
 	Holder      pgtype.UUID
 }
 
+// Not in the future, even if the holder's clock is ahead: changes up to then would be lost.
 func (q *Queries) SetHooksQueued(ctx context.Context, arg SetHooksQueuedParams) error {
 	_, err := q.db.Exec(ctx, setHooksQueued, arg.QueuedUntil, arg.Holder)
 	return err

@@ -108,7 +108,7 @@ func (q *Queries) LockSettings(ctx context.Context) error {
 }
 
 const longestTimeout = `-- name: LongestTimeout :one
-SELECT (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS longest
+SELECT coalesce((extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint, 0)::bigint AS longest
 FROM timeouts
 `
 

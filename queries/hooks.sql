@@ -24,7 +24,8 @@ RETURNING queued_until;
 UPDATE hook_lease SET holder = NULL, expires_at = '-infinity' WHERE holder = @holder;
 
 -- name: SetHooksQueued :exec
-UPDATE hook_lease SET queued_until = greatest(queued_until, @queued_until) WHERE holder = @holder;
+-- Not in the future, even if the holder's clock is ahead: changes up to then would be lost.
+UPDATE hook_lease SET queued_until = greatest(queued_until, least(@queued_until, now())) WHERE holder = @holder;
 
 -- name: QueueDeliveries :exec
 -- A message that is queued or was sent lately is skipped.

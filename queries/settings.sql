@@ -70,5 +70,5 @@ FROM timeouts;
 
 -- name: LongestTimeout :one
 -- The longest time, in microseconds, that a contact can be in the chat without an event, over all instances.
-SELECT (extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint AS longest
+SELECT coalesce((extract(EPOCH FROM max(greatest(typing, recording) + presence)) * 1000000)::bigint, 0)::bigint AS longest
 FROM timeouts;

@@ -128,7 +128,13 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	}
 	spoolRejected := a.openSpools(c)
 	a.startedAt = c.Now()
-	prepare := func(ctx context.Context) error { return c.prepare(ctx, a.pools.write) }
+	a.erased = erasure.NewList(a.pools.check)
+	prepare := func(ctx context.Context) error {
+		if err := c.prepare(ctx, a.pools.write); err != nil {
+			return err
+		}
+		return a.erased.Refresh(ctx) // before any event is stored
+	}
 	if err := prepare(ctx); err == nil {
 		prepare = nil
 	} else if a.spool == nil || !postgres.IsUnavailable(err) {
@@ -168,16 +174,14 @@ func (c Config) prepare(ctx context.Context, pool *pgxpool.Pool) error {
 	return postgres.Up(ctx, pool)
 }
 
-// startLive starts the live feed, the hooks, which send what it announces, and the list of erasures.
+// startLive starts the live feed, the hooks, which send what it announces, and the refresh of the list of erasures.
 func (a *App) startLive(ctx context.Context) {
 	a.hub = live.New(a.pools.live, a.log, a.now)
 	a.onStop(a.hub.Close)
 	a.meter.WatchLive(a.hub.Clients)
 	a.background(ctx, hook.NewSender(a.pools.live, a.hub, a.log).Run)
-	a.erased = erasure.NewList(a.pools.check)
-	_ = a.erased.Refresh(ctx) // it is repeated later
 	a.background(ctx, func(ctx context.Context) {
-		a.erased.Run(ctx, func() { a.hub.Forget(a.erased.Erased) })
+		a.erased.Run(ctx, a.log, func() { a.hub.Forget(a.erased.Erased) })
 	})
 }
 

@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/time/rate"
 
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 )
 
 const (
@@ -61,6 +63,7 @@ type Authenticator struct {
 	sites      *http.CrossOriginProtection
 	inFile     []byte
 	fileFailed bool // it may have tokens that could not be read
+	fileErrors rate.Sometimes
 }
 
 // known has all tokens and sessions. It is never changed, only replaced.
@@ -82,7 +85,7 @@ func New(c Config) *Authenticator {
 	a := &Authenticator{
 		config: c, sites: http.NewCrossOriginProtection(), uses: map[int32]use{},
 		webhooks: newLimiter(c.Limits.Webhooks), requests: newLimiter(c.Limits.API), failures: newLimiter(c.Limits.Failures),
-		signIns: newLimiter(signInRate),
+		signIns: newLimiter(signInRate), fileErrors: rate.Sometimes{Interval: time.Minute},
 	}
 	add := func(secrets []string, scopes ...Scope) {
 		for _, s := range secrets {
@@ -119,13 +122,17 @@ func (k *known) add(t *Token) {
 
 // Run keeps tokens and sessions current until ctx ends.
 func (a *Authenticator) Run(ctx context.Context) {
+	failures := rate.Sometimes{Interval: time.Minute}
 	refresh, uses := time.NewTicker(refreshInterval), time.NewTicker(useInterval)
 	defer refresh.Stop()
 	defer uses.Stop()
 	for {
 		select {
 		case <-refresh.C:
-			_ = a.refresh(ctx, time.Now()) // while the database is unavailable, nothing changes
+			// While the database is unavailable, nothing changes.
+			if err := a.Refresh(ctx); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
+				failures.Do(func() { a.config.Log.Warn("reading tokens", "error", err) })
+			}
 		case <-uses.C:
 			a.WriteUses(ctx)
 		case <-ctx.Done():

@@ -66,15 +66,25 @@ func (a *Authenticator) writeFile(tokens []Token) {
 	if err != nil || string(content) == string(a.inFile) || len(stored) == 0 && a.inFile == nil {
 		return
 	}
-	err = os.MkdirAll(filepath.Dir(a.config.File), 0o700)
-	if err == nil {
-		err = os.WriteFile(a.config.File+".new", content, 0o600)
+	if err := replaceFile(a.config.File, content); err != nil {
+		a.fileErrors.Do(func() { a.config.Log.Warn("writing the file of webhook tokens", "file", a.config.File, "error", err) })
+		return
 	}
-	if err == nil {
-		err = os.Rename(a.config.File+".new", a.config.File)
+	a.inFile = content
+}
+
+// replaceFile writes a file so that after a crash it has either its old content or the new one.
+func replaceFile(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
 	}
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		a.config.Log.Warn("writing the file of webhook tokens", "file", a.config.File, "error", err)
+		return err
 	}
-	a.inFile = content // also after an error, so that it is not logged twice a second
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
 }

@@ -6,12 +6,16 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/presencelog/presencelog/db"
+	"github.com/presencelog/presencelog/internal/postgres"
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
@@ -87,14 +91,18 @@ func (l *List) read(ctx context.Context) error {
 }
 
 // Run refreshes the list until ctx ends, and calls changed after erasures.
-func (l *List) Run(ctx context.Context, changed func()) {
+func (l *List) Run(ctx context.Context, log *slog.Logger, changed func()) {
 	var before map[subject]entry
+	failures := rate.Sometimes{Interval: time.Minute}
 	ticks := time.NewTicker(refreshInterval)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ticks.C:
-			_ = l.Refresh(ctx) // while the database is away, nothing can be erased
+			// While the database is away, nothing can be erased.
+			if err := l.Refresh(ctx); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
+				failures.Do(func() { log.Warn("reading the list of erasures", "error", err) })
+			}
 			if now := l.known.Load().entries; !maps.Equal(before, now) {
 				before = now
 				changed()

@@ -109,7 +109,7 @@ func (s *Sender) refresh(ctx context.Context) error {
 // catchUp queues the changes since another process stopped sending.
 func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
 	now := presence.Now()
-	since = presence.Later(since, now.Add(-catchUp))
+	since = presence.Later(presence.Earlier(since, now), now.Add(-catchUp))
 	longest, err := s.q.LongestTimeout(ctx)
 	if err != nil {
 		return err
@@ -127,7 +127,15 @@ func (s *Sender) catchUp(ctx context.Context, since time.Time) error {
 			LastEventAt: r.LastEventAt.Time.UTC(),
 		}, Previous: presence.Status(r.Previous)}
 	}
-	return s.queue(ctx, changes)
+	if err := s.queue(ctx, changes); err != nil {
+		return err
+	}
+	return s.markQueued(ctx, now) // so that the next attempt does not begin as early if this one took too long
+}
+
+// markQueued stores that the changes up to a moment are queued.
+func (s *Sender) markQueued(ctx context.Context, at time.Time) error {
+	return s.q.SetHooksQueued(ctx, db.SetHooksQueuedParams{QueuedUntil: postgres.Time(at.Add(-settled)), Holder: s.holder})
 }
 
 // send queues the changes in the hub, and has workers send them, until the lease is lost.
@@ -165,7 +173,7 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 			if _, err = s.q.HoldHookLease(ctx, s.holder); errors.Is(err, pgx.ErrNoRows) {
 				return nil
 			} else if err == nil {
-				err = s.q.SetHooksQueued(ctx, db.SetHooksQueuedParams{QueuedUntil: postgres.Time(at.Add(-settled)), Holder: s.holder})
+				err = s.markQueued(ctx, at)
 			}
 		case <-trim.C:
 			err = s.q.TrimDeliveries(ctx, maxPending)

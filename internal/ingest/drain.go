@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 
 	"github.com/presencelog/presencelog/db"
 	"github.com/presencelog/presencelog/internal/gateway"
@@ -20,18 +21,17 @@ const (
 	drainEvents   = 1000             // in one transaction
 	minTimeout    = 10 * time.Second // of a transaction; doubled each time it is exceeded
 	maxTimeout    = 2 * time.Minute
-	logInterval   = time.Minute // between messages about failures
 )
 
 // Drain moves the records of the spools to the database, oldest first, and notices when the database is back. A segment is
 // removed when all of it is committed. After a crash, its events are written again and duplicates are skipped.
 type Drain struct {
-	w          *Writer
-	store      *Store // its own: the Writer's has another goroutine
-	spools     []*spool.Spool
-	prepare    func(context.Context) error // nil: done
-	timeout    time.Duration
-	lastLogged time.Time
+	w        *Writer
+	store    *Store // its own: the Writer's has another goroutine
+	spools   []*spool.Spool
+	prepare  func(context.Context) error // nil: done
+	timeout  time.Duration
+	failures rate.Sometimes // are logged
 }
 
 // errWrite marks errors of the database; others are errors of the spool.
@@ -41,6 +41,7 @@ func newDrain(w *Writer) *Drain {
 	c := w.config
 	d := &Drain{
 		w: w, store: newStore(c.Pool, w.contacts), prepare: c.Prepare, timeout: minTimeout,
+		failures: rate.Sometimes{Interval: time.Minute},
 	}
 	d.store.Keep = c.Keep
 	for _, s := range []*spool.Spool{c.Spool, c.Rejected.Spool} {
@@ -57,9 +58,8 @@ func (d *Drain) run(ctx context.Context) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			d.timeout = min(2*d.timeout, maxTimeout) // a slow database must not keep the spool from draining
 		}
-		if err != nil && ctx.Err() == nil && time.Since(d.lastLogged) > logInterval {
-			d.w.config.Log.Warn("draining the spool", "error", err)
-			d.lastLogged = time.Now()
+		if err != nil && ctx.Err() == nil {
+			d.failures.Do(func() { d.w.config.Log.Warn("draining the spool", "error", err) })
 		}
 		_ = presence.Sleep(ctx, drainInterval)
 	}
