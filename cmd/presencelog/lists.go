@@ -96,7 +96,7 @@ func (c *eventsCmd) Run(ctx context.Context) error {
 			if e.LastSeen != nil {
 				lastSeen = strconv.FormatInt(*e.LastSeen, 10)
 			}
-			rows = append(rows, []string{e.ReceivedAt.Format(time.RFC3339Nano), e.Status.String(), lastSeen, string(e.Extra)})
+			rows = append(rows, []string{e.ReceivedAt.Format(time.RFC3339Nano), e.Status.String(), lastSeen, terminal.JSON(string(e.Extra))})
 		}
 		return c.print(map[string]any{"events": list, "nextCursor": nil}, rows)
 	})

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -121,7 +120,7 @@ func (c *watchCmd) Run(ctx context.Context) error {
 			}
 			for _, m := range changes {
 				if c.JSON {
-					err = json.NewEncoder(os.Stdout).Encode(m.State)
+					err = terminal.PrintJSONLine(m.State)
 				} else {
 					_, err = fmt.Printf(format, m.Since.In(loc).Format(time.TimeOnly), m.Status, terminal.Text(m.Phone), terminal.Text(m.InstanceID))
 				}

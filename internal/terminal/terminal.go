@@ -23,11 +23,25 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// PrintJSON writes a value to standard output.
-func PrintJSON(v any) error {
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(v)
+// PrintJSON writes a value to standard output as JSON, indented.
+func PrintJSON(v any) error { return printJSON(v, "  ") }
+
+// PrintJSONLine writes it in one line.
+func PrintJSONLine(v any) error { return printJSON(v, "") }
+
+func printJSON(v any, indent string) error {
+	var b strings.Builder
+	out := json.NewEncoder(&b)
+	out.SetIndent("", indent)
+	if err := out.Encode(v); err != nil {
+		return err
+	}
+	text := b.String()
+	if IsTerminal(os.Stdout) {
+		text = JSON(text)
+	}
+	_, err := os.Stdout.WriteString(text)
+	return err
 }
 
 // Screen has the properties of a terminal.

@@ -23,6 +23,18 @@ func TestTextEscapesUnprintable(t *testing.T) {
 	}
 }
 
+func TestJSONStaysTheSame(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"{\n  \"a\": \"é\"\n}\n": "{\n  \"a\": \"é\"\n}\n", "\"\u009b31m\"": `"\u009b31m"`, "\"\u202e\x7f\"": `"\u202e\u007f"`,
+		"\"\U000e0067\"": `"\udb40\udc67"`,
+	} {
+		if got := terminal.JSON(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzText(f *testing.F) {
 	f.Add("\x1b[2J\u202e")
 	f.Add("\x9b2J")
