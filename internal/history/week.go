@@ -76,7 +76,7 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 	if err != nil {
 		return h, err
 	}
-	present, weeks := newHourCounts(in, zone), newHourCounts(in, zone)
+	var present, weeks hourCounts
 	for _, hour := range hours {
 		if hour.inside > 0 || hour.starts > 0 {
 			present.add(hour.start.In(zone))
@@ -101,24 +101,18 @@ func (r *Reader) Habits(ctx context.Context, instanceID, phone string, in Range,
 
 const weekHours = 7 * 24
 
-// hourCounts has for each hour of the week in how many weeks of a range it was added. An hour that is repeated when clocks go
-// back counts once.
+// hourCounts has for each hour of the week in how many weeks it was added. Hours are added in their order; one that is repeated
+// when clocks go back counts once.
 type hourCounts struct {
 	cells [weekHours]int
-	first int    // number of the first hour that seen has room for
-	seen  []bool // by the number of the hour
-}
-
-func newHourCounts(in Range, zone *time.Location) *hourCounts {
-	const margin = 48 // more than clocks have gone back, a day at most
-	first, last := hourNumber(in.From.In(zone))-margin, hourNumber(in.To.In(zone))+margin
-	return &hourCounts{first: first, seen: make([]bool, last-first+1)}
+	last  [weekHours]time.Time // the latest that was added, as the clocks show it
 }
 
 func (c *hourCounts) add(at time.Time) {
-	if n := hourNumber(at) - c.first; !c.seen[n] {
-		c.seen[n] = true
-		c.cells[weekHour(at)]++
+	cell, hour := weekHour(at), wall(at).Truncate(time.Hour)
+	if !hour.Equal(c.last[cell]) {
+		c.last[cell] = hour
+		c.cells[cell]++
 	}
 }
 
@@ -136,9 +130,6 @@ func wall(at time.Time) time.Time {
 	_, offset := at.Zone()
 	return at.Add(time.Duration(offset) * time.Second).UTC()
 }
-
-// hourNumber numbers the hours of the calendar, as the clocks in at's time zone show them.
-func hourNumber(at time.Time) int { return int(wall(at).Truncate(time.Hour).Unix() / 3600) }
 
 // weekHour returns the hour of the week of a local time, 0 for Monday's first.
 func weekHour(at time.Time) int { return (int(at.Weekday())+6)%7*24 + at.Hour() }
