@@ -37,6 +37,16 @@ func (q *Queries) AddErasure(ctx context.Context, arg AddErasureParams) error {
 	return err
 }
 
+const analyzeErased = `-- name: AnalyzeErased :exec
+ANALYZE contacts, instances, rejected_payloads, hook_deliveries
+`
+
+// The planner's statistics have values of rows: phones, instances and payloads. A role that does not own the tables skips this.
+func (q *Queries) AnalyzeErased(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, analyzeErased)
+	return err
+}
+
 const contactsToErase = `-- name: ContactsToErase :many
 SELECT c.id
 FROM contacts AS c
@@ -159,22 +169,12 @@ func (q *Queries) ErasureKey(ctx context.Context) ([]byte, error) {
 	return key, err
 }
 
-const forgetContactIDs = `-- name: ForgetContactIDs :exec
+const invalidateContactIDs = `-- name: InvalidateContactIDs :exec
 SELECT nextval('erasure_count')
 `
 
-func (q *Queries) ForgetContactIDs(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, forgetContactIDs)
-	return err
-}
-
-const forgetValues = `-- name: ForgetValues :exec
-ANALYZE contacts, instances, rejected_payloads, hook_deliveries
-`
-
-// The planner's statistics have values of rows: phones, instances and payloads. A role that does not own the tables skips this.
-func (q *Queries) ForgetValues(ctx context.Context) error {
-	_, err := q.db.Exec(ctx, forgetValues)
+func (q *Queries) InvalidateContactIDs(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, invalidateContactIDs)
 	return err
 }
 

@@ -36,6 +36,53 @@ func (q *Queries) Analyze(ctx context.Context) error {
 	return err
 }
 
+const bloatedPartitions = `-- name: BloatedPartitions :many
+SELECT
+    t.relname::text AS partition,
+    format('REINDEX INDEX CONCURRENTLY %I', i.relname)::text AS reindex_statement,
+    format('VACUUM (ANALYZE) %I', t.relname)::text AS vacuum_statement
+FROM (VALUES ('events', 48), ('intervals', 35)) AS parent (name, row_bytes)
+CROSS JOIN LATERAL pg_partition_tree(parent.name::regclass) AS p
+INNER JOIN pg_catalog.pg_class AS t ON t.oid = p.relid
+INNER JOIN pg_catalog.pg_index AS x ON x.indrelid = t.oid AND x.indisprimary
+INNER JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+WHERE
+    p.isleaf
+    AND right(t.relname, 7) < $1
+    AND pg_relation_size(i.oid) > 8 * 1024 * 1024
+    AND pg_relation_size(i.oid) > parent.row_bytes * t.reltuples
+ORDER BY t.relname
+`
+
+type BloatedPartitionsRow struct {
+	Partition        string
+	ReindexStatement string
+	VacuumStatement  string
+}
+
+// Partitions before a month whose key is bloated: a fifth larger than it needs to be, which is 40 bytes for an event and 29 for
+// an interval. Rows of one contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot
+// have parameters, so the query returns them complete.
+func (q *Queries) BloatedPartitions(ctx context.Context, beforeMonth string) ([]BloatedPartitionsRow, error) {
+	rows, err := q.db.Query(ctx, bloatedPartitions, beforeMonth)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BloatedPartitionsRow
+	for rows.Next() {
+		var i BloatedPartitionsRow
+		if err := rows.Scan(&i.Partition, &i.ReindexStatement, &i.VacuumStatement); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const clock = `-- name: Clock :one
 SELECT clock_timestamp()::timestamptz AS now
 `
@@ -86,53 +133,6 @@ func (q *Queries) LeftoverIndexes(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		items = append(items, drop_statement)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const loosePartitions = `-- name: LoosePartitions :many
-SELECT
-    t.relname::text AS partition,
-    format('REINDEX INDEX CONCURRENTLY %I', i.relname)::text AS reindex_statement,
-    format('VACUUM (ANALYZE) %I', t.relname)::text AS vacuum_statement
-FROM (VALUES ('events', 48), ('intervals', 35)) AS parent (name, row_bytes)
-CROSS JOIN LATERAL pg_partition_tree(parent.name::regclass) AS p
-INNER JOIN pg_catalog.pg_class AS t ON t.oid = p.relid
-INNER JOIN pg_catalog.pg_index AS x ON x.indrelid = t.oid AND x.indisprimary
-INNER JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
-WHERE
-    p.isleaf
-    AND right(t.relname, 7) < $1
-    AND pg_relation_size(i.oid) > 8 * 1024 * 1024
-    AND pg_relation_size(i.oid) > parent.row_bytes * t.reltuples
-ORDER BY t.relname
-`
-
-type LoosePartitionsRow struct {
-	Partition        string
-	ReindexStatement string
-	VacuumStatement  string
-}
-
-// Partitions before a month whose key is bloated: a fifth larger than it needs to be, which is 40 bytes for an event and 29 for
-// an interval. Rows of one contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot
-// have parameters, so the query returns them complete.
-func (q *Queries) LoosePartitions(ctx context.Context, beforeMonth string) ([]LoosePartitionsRow, error) {
-	rows, err := q.db.Query(ctx, loosePartitions, beforeMonth)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []LoosePartitionsRow
-	for rows.Next() {
-		var i LoosePartitionsRow
-		if err := rows.Scan(&i.Partition, &i.ReindexStatement, &i.VacuumStatement); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -50,12 +50,12 @@ WHERE
     strpos(body, to_json(@instance::text)::text) > 0
     AND (strpos(body, to_json(@phone::text)::text) > 0 OR @phone = '');
 
--- name: ForgetContactIDs :exec
+-- name: InvalidateContactIDs :exec
 SELECT nextval('erasure_count');
 
 -- name: ListRejectedBodies :many
 SELECT id, reason, body FROM rejected_payloads WHERE id > @after_id ORDER BY id LIMIT @max_rows;
 
--- name: ForgetValues :exec
+-- name: AnalyzeErased :exec
 -- The planner's statistics have values of rows: phones, instances and payloads. A role that does not own the tables skips this.
 ANALYZE contacts, instances, rejected_payloads, hook_deliveries;

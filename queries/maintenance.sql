@@ -1,4 +1,4 @@
--- name: LoosePartitions :many
+-- name: BloatedPartitions :many
 -- Partitions before a month whose key is bloated: a fifth larger than it needs to be, which is 40 bytes for an event and 29 for
 -- an interval. Rows of one contact arrive apart in time, which leaves the pages of the index half empty. Such statements cannot
 -- have parameters, so the query returns them complete.

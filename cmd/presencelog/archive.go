@@ -58,7 +58,7 @@ func (c *importCmd) Run(ctx context.Context) error {
 			err = intervals.Refresh(ctx, pool, presence.Now, 0)
 		}
 		if err == nil || errors.Is(err, intervals.ErrBusy) {
-			err = count.Pack(ctx, pool)
+			err = count.Reindex(ctx, pool)
 		}
 		fmt.Printf("added %d, duplicates %d, ignored %d, invalid %d\n",
 			count.Added, count.Duplicates, count.Ignored, count.Invalid)

@@ -20,7 +20,7 @@ type timelineCmd struct {
 }
 
 func (c *timelineCmd) Run(ctx context.Context) error {
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		spans, err := q.Timeline(ctx, c.Instance, c.Phone, q.in, time.Time{}, everything)
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ type durationsCmd struct {
 }
 
 func (c *durationsCmd) Run(ctx context.Context) error {
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		d, err := q.Durations(ctx, c.Instance, c.Phone, history.Calendar{Range: q.in, Bucket: history.Bucket(c.Bucket), Zone: q.loc})
 		if err != nil {
 			return err
@@ -58,7 +58,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	if len(c.Phones) < 2 || len(c.Phones) > 100 {
 		return errors.New("pass 2 to 100 phones")
 	}
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		d, err := q.Compare(ctx, c.Instance, c.Phones, q.in)
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func (c *topCmd) Run(ctx context.Context) error {
 	if c.Limit < 1 || c.Limit > 1000 {
 		return errors.New("--limit must be from 1 to 1000")
 	}
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		top, err := q.Top(ctx, c.Instance, c.By, q.in, c.Limit)
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ type heatmapCmd struct {
 }
 
 func (c *heatmapCmd) Run(ctx context.Context) error {
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		h, err := q.Heatmap(ctx, c.Instance, c.Phone, c.Measure, q.in, q.loc)
 		if err != nil {
 			return err
@@ -116,7 +116,7 @@ type habitsCmd struct {
 }
 
 func (c *habitsCmd) Run(ctx context.Context) error {
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		h, err := q.Habits(ctx, c.Instance, c.Phone, q.in, q.loc)
 		if err != nil {
 			return err

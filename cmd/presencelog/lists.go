@@ -82,7 +82,7 @@ type eventsCmd struct {
 }
 
 func (c *eventsCmd) Run(ctx context.Context) error {
-	return c.ask(ctx, func(q question) error {
+	return c.withRange(ctx, func(q rangeReader) error {
 		list := []api.Event{}
 		for e, err := range q.ContactEvents(ctx, c.Instance, c.Phone, q.in) {
 			if err != nil {

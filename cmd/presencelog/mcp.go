@@ -24,8 +24,8 @@ func (c *mcpCmd) Run(ctx context.Context) error {
 		defer hub.Close()
 		server := mcp.NewServer(mcp.Config{
 			History: history.NewReader(pool, presence.Now), Live: hub, Version: version(), Now: presence.Now, Visible: c.Instance, MayWait: true,
-			Ask: func(ctx context.Context, _ mcp.Weight, question func(context.Context) error) error {
-				return question(ctx)
+			Run: func(ctx context.Context, _ mcp.Weight, query func(context.Context) error) error {
+				return query(ctx)
 			},
 		})
 		err := server.Run(ctx, &sdk.StdioTransport{})

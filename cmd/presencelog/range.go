@@ -23,8 +23,8 @@ type rangeCmd struct {
 	listFlags
 }
 
-// question is what a command reads. The reader's clock is fixed at now.
-type question struct {
+// rangeReader reads a range of time. The reader's clock is fixed at now.
+type rangeReader struct {
 	*history.Reader
 	now time.Time
 	in  history.Range
@@ -32,11 +32,11 @@ type question struct {
 }
 
 // from returns the start of the range in the time zone of the output.
-func (q question) from() time.Time { return q.in.From.In(q.loc) }
+func (q rangeReader) from() time.Time { return q.in.From.In(q.loc) }
 
-// ask determines the range and opens the database.
-func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
-	q := question{now: presence.Now(), loc: time.UTC}
+// withRange determines the range, opens the database and calls do.
+func (c rangeCmd) withRange(ctx context.Context, do func(rangeReader) error) error {
+	q := rangeReader{now: presence.Now(), loc: time.UTC}
 	text := history.RangeText{From: c.From, To: c.To, Last: c.Last}
 	var err error
 	if c.TZ != "" {
@@ -58,7 +58,7 @@ func (c rangeCmd) ask(ctx context.Context, answer func(question) error) error {
 				return flagError(err)
 			}
 		}
-		return answer(q)
+		return do(q)
 	})
 }
 

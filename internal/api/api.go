@@ -151,13 +151,13 @@ func operation(path, id, summary string) huma.Operation {
 func get[I, B any](s *server, a huma.API, path, id, summary string, query func(context.Context, *I) (B, error)) {
 	type output struct{ Body B }
 	huma.Register(a, operation(path, id, summary), func(ctx context.Context, in *I) (*output, error) {
-		body, err := ask(ctx, s, isHeavy(path), func(ctx context.Context) (B, error) { return query(ctx, in) })
+		body, err := runQuery(ctx, s, isHeavy(path), func(ctx context.Context) (B, error) { return query(ctx, in) })
 		return &output{body}, err
 	})
 }
 
-// ask runs a query, or a page of one, within queryTimeout.
-func ask[B any](ctx context.Context, s *server, heavy bool, query func(context.Context) (B, error)) (body B, err error) {
+// runQuery runs a query, or a page of one, within queryTimeout.
+func runQuery[B any](ctx context.Context, s *server, heavy bool, query func(context.Context) (B, error)) (body B, err error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	leave, err := s.gates.enter(ctx, heavy)

@@ -141,7 +141,7 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 				leave()
 			}
 		}()
-		body, err := ask(ctx, s, heavy, read)
+		body, err := runQuery(ctx, s, heavy, read)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +171,7 @@ func registerList[I interface{ form() string }, B listBody[R], R any](
 					return
 				}
 				at.cursor = *next
-				if body, err = ask(ctx, s, heavy, read); err != nil {
+				if body, err = runQuery(ctx, s, heavy, read); err != nil {
 					s.finish(r, err)
 					return
 				}

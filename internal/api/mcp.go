@@ -23,8 +23,8 @@ func (s *server) mcp() http.Handler {
 		return mcp.NewServer(mcp.Config{
 			History: s.History, Live: s.Live, Version: s.Version, Now: s.Now, Visible: principal.Instances(),
 			MayWait: principal.Has(auth.Live),
-			Ask: func(ctx context.Context, weight mcp.Weight, question func(context.Context) error) error {
-				return s.askMCP(ctx, r, weight, question)
+			Run: func(ctx context.Context, weight mcp.Weight, query func(context.Context) error) error {
+				return s.runMCP(ctx, r, weight, query)
 			},
 		})
 	}, &sdk.StreamableHTTPOptions{
@@ -54,8 +54,8 @@ func (s *server) mcp() http.Handler {
 	})
 }
 
-// askMCP runs a query. ctx is the call's, which may differ from the request's.
-func (s *server) askMCP(ctx context.Context, r *http.Request, weight mcp.Weight, question func(context.Context) error) (err error) {
+// runMCP runs a query. ctx is the call's, which may differ from the request's.
+func (s *server) runMCP(ctx context.Context, r *http.Request, weight mcp.Weight, query func(context.Context) error) (err error) {
 	inside, cancel := auth.FromContext(r.Context()).Context(r.Context())
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
@@ -72,5 +72,5 @@ func (s *server) askMCP(ctx context.Context, r *http.Request, weight mcp.Weight,
 		return err
 	}
 	defer leave()
-	return s.translate(inside, question(inside))
+	return s.translate(inside, query(inside))
 }

@@ -34,9 +34,9 @@ type nowInput struct {
 }
 
 // NowPage returns the page that a query found, and its cursor. The query's limit is one more than the page's.
-func NowPage(ask history.NowQuery, found history.Now) (out NowBody) {
-	out.Contacts, out.NextCursor = cutPage(found.Contacts, ask.Limit-1, func(last history.NowContact) cursor {
-		return cursor{List: nowList(ask), Now: &last}
+func NowPage(query history.NowQuery, found history.Now) (out NowBody) {
+	out.Contacts, out.NextCursor = cutPage(found.Contacts, query.Limit-1, func(last history.NowContact) cursor {
+		return cursor{List: nowList(query), Now: &last}
 	})
 	out.Instances = found.Instances
 	out.Counts = statusCounts{
@@ -47,12 +47,12 @@ func NowPage(ask history.NowQuery, found history.Now) (out NowBody) {
 }
 
 // nowList names the list of a query in cursors.
-func nowList(ask history.NowQuery) []string {
-	filter := ContactsFilter{Search: ask.Search}
-	for _, status := range ask.Statuses {
+func nowList(query history.NowQuery) []string {
+	filter := ContactsFilter{Search: query.Search}
+	for _, status := range query.Statuses {
 		filter.Status = append(filter.Status, status.String())
 	}
-	return append([]string{"now", ask.InstanceID, string(ask.Sort)}, filter.key()...)
+	return append([]string{"now", query.InstanceID, string(query.Sort)}, filter.key()...)
 }
 
 func (s *server) now(ctx context.Context, in *nowInput, at page) (out NowBody, err error) {
@@ -60,15 +60,15 @@ func (s *server) now(ctx context.Context, in *nowInput, at page) (out NowBody, e
 	if err != nil {
 		return out, err
 	}
-	ask := history.NowQuery{
+	query := history.NowQuery{
 		Visible: auth.FromContext(ctx).Instances(), InstanceID: in.InstanceID, Statuses: statuses, Search: in.Search,
 		Sort: history.NowSort(in.Sort), Limit: at.limit + 1,
 	}
-	after, err := readCursor(at.cursor, nowList(ask)...)
+	after, err := readCursor(at.cursor, nowList(query)...)
 	if err != nil {
 		return out, err
 	}
-	ask.After = after.Now
-	found, err := s.History.At(s.Now()).Now(ctx, ask)
-	return NowPage(ask, found), err
+	query.After = after.Now
+	found, err := s.History.At(s.Now()).Now(ctx, query)
+	return NowPage(query, found), err
 }

@@ -41,11 +41,11 @@ func (s *server) registerWait(a huma.API, path string) {
 }
 
 func (s *server) wait(ctx context.Context, in *waitInput) (out live.Waited, err error) {
-	ask := live.WaitQuery{InstanceID: in.InstanceID, Phone: in.Phone, Until: live.Until(in.Until)}
-	if ask.Settle, err = length("settle", in.Settle, maxSettle); err != nil {
+	query := live.WaitQuery{InstanceID: in.InstanceID, Phone: in.Phone, Until: live.Until(in.Until)}
+	if query.Settle, err = length("settle", in.Settle, maxSettle); err != nil {
 		return out, err
 	}
-	if ask.Timeout, err = length("timeout", in.Timeout, maxWait); err != nil {
+	if query.Timeout, err = length("timeout", in.Timeout, maxWait); err != nil {
 		return out, err
 	}
 	if in.Since != "" {
@@ -54,11 +54,11 @@ func (s *server) wait(ctx context.Context, in *waitInput) (out live.Waited, err 
 			return out, err
 		}
 		// A plus sign that is not escaped arrives as a blank.
-		if ask.Since, err = history.ParseMoment("since", strings.Replace(in.Since, " ", "+", 1), time.Time{}, loc); err != nil {
+		if query.Since, err = history.ParseMoment("since", strings.Replace(in.Since, " ", "+", 1), time.Time{}, loc); err != nil {
 			return out, err
 		}
 	}
-	return s.Live.Wait(ctx, s.History, ask)
+	return s.Live.Wait(ctx, s.History, query)
 }
 
 // length reads a parameter that is a duration.

@@ -275,7 +275,7 @@ func (a *App) openSpools(c Config) (rejected *spool.Spool) {
 	return open(c.SpoolDir+"-rejected", cmp.Or(c.Rejected.MaxBytes, c.SpoolBytes), "there is no spool for rejected payloads")
 }
 
-// maintain creates partitions in advance, applies the retention, and packs past months, until ctx ends. If creating partitions
+// maintain creates partitions in advance, applies the retention, and reindexes past months, until ctx ends. If creating partitions
 // fails for long, the writer creates those it needs.
 func (a *App) maintain(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -285,8 +285,8 @@ func (a *App) maintain(ctx context.Context) {
 			interval = time.Minute
 		} else {
 			a.deleteOld(ctx)
-			if err := postgres.PackPast(ctx, a.pools.write, a.now()); err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
-				a.log.Warn("packing past months", "error", err)
+			if err := postgres.ReindexPast(ctx, a.pools.write, a.now()); err != nil && !errors.Is(err, postgres.ErrBusy) && ctx.Err() == nil {
+				a.log.Warn("reindexing past months", "error", err)
 			}
 		}
 		_ = presence.Sleep(ctx, interval)

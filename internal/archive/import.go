@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	chunkEvents = 50_000  // enough to store events of a contact together on disk
-	maxLine     = 1 << 20 // bytes
-	packAfter   = 100_000 // events added
+	chunkEvents  = 50_000  // enough to store events of a contact together on disk
+	maxLine      = 1 << 20 // bytes
+	reindexAfter = 100_000 // events added
 
 	// maxAhead is how far in the future an event may be, since the receiver's clock may have been ahead. A later event would
 	// remain the contact's last one until that time.
@@ -123,12 +123,12 @@ func Import(
 	return count, nil
 }
 
-// Pack packs the partitions of events after a large import: rows that are not ordered by contact and time take more space.
-func (i Imported) Pack(ctx context.Context, pool *pgxpool.Pool) error {
-	if i.Added < packAfter {
+// Reindex rebuilds the keys of the partitions after a large import: rows that are not ordered by contact and time take more space.
+func (i Imported) Reindex(ctx context.Context, pool *pgxpool.Pool) error {
+	if i.Added < reindexAfter {
 		return nil
 	}
-	return postgres.Pack(ctx, pool)
+	return postgres.Reindex(ctx, pool)
 }
 
 type decoder struct {

@@ -102,7 +102,7 @@ func (m *scaled) measure(ctx context.Context, server *server) error {
 	defer pool.Close()
 	m.pool, m.reader = pool, history.NewReader(pool, func() time.Time { return m.to })
 
-	m.tell("making up")
+	m.tell("generating")
 	imported, err := m.fill(ctx)
 	if err != nil {
 		return err
@@ -122,8 +122,8 @@ func (m *scaled) measure(ctx context.Context, server *server) error {
 		return err
 	}
 	m.figure("storing intervals", "µs/event", float64(time.Since(began).Microseconds())/float64(m.events))
-	m.tell("packing")
-	if err := postgres.Pack(ctx, pool); err != nil {
+	m.tell("reindexing")
+	if err := postgres.Reindex(ctx, pool); err != nil {
 		return err
 	}
 	if _, err := pool.Exec(ctx, "VACUUM intervals, contact_states"); err != nil {

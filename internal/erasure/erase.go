@@ -36,9 +36,9 @@ type Result struct {
 }
 
 const (
-	rejectedPage  = 100
-	writerTimeout = 30 * time.Second
-	forgetTimeout = 5 * time.Second
+	rejectedPage      = 100
+	writerTimeout     = 30 * time.Second
+	invalidateTimeout = 5 * time.Second
 )
 
 // passes is the maximum number of passes. They end when one finds nothing: events that are being written may bring a contact
@@ -66,7 +66,7 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		found, events, err := r.delete(ctx, pool, instance, key, pass == 0)
 		// Receivers have cached the contacts' ids and would write events with them, which nobody could find. Not only without an
 		// error: the response to COMMIT may have been lost, or the caller may have given up.
-		if err := errors.Join(err, forgetContactIDs(ctx, q)); err != nil {
+		if err := errors.Join(err, invalidateContactIDs(ctx, q)); err != nil {
 			return result, fmt.Errorf("erasing: %w", err)
 		}
 		erased = append(erased, found...)
@@ -111,14 +111,14 @@ func Erase(ctx context.Context, pool *pgxpool.Pool, r Request) (result Result, e
 		}
 		result.Rejected++
 	}
-	return result, q.ForgetValues(ctx)
+	return result, q.AnalyzeErased(ctx)
 }
 
-// forgetContactIDs makes receivers look up contacts again, also if ctx has ended.
-func forgetContactIDs(ctx context.Context, q *db.Queries) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTimeout)
+// invalidateContactIDs makes receivers look up contacts again, also if ctx has ended.
+func invalidateContactIDs(ctx context.Context, q *db.Queries) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), invalidateTimeout)
 	defer cancel()
-	return q.ForgetContactIDs(ctx)
+	return q.InvalidateContactIDs(ctx)
 }
 
 // delete deletes everything found by the subject's name, in one transaction.

@@ -51,8 +51,8 @@ func ReportOn(ctx context.Context, pool *pgxpool.Pool, instanceID, phone string,
 	if err != nil {
 		return r, err
 	}
-	r.Retention = settings.ShowKept(s.InForce(instanceID, "retention"))
-	r.IntervalRetention = settings.ShowKept(s.InForce(instanceID, "interval_retention"))
+	r.Retention = settings.ShowKept(s.Effective(instanceID, "retention"))
+	r.IntervalRetention = settings.ShowKept(s.Effective(instanceID, "interval_retention"))
 	reader := history.NewReader(pool, func() time.Time { return now })
 	whole := history.Range{From: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), To: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for e, err := range reader.ContactEvents(ctx, instanceID, phone, whole) {

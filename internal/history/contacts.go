@@ -53,24 +53,24 @@ type ContactsQuery struct {
 }
 
 // Contacts returns contacts in the order of their phones.
-func (r *Reader) Contacts(ctx context.Context, ask ContactsQuery) ([]presence.Contact, error) {
-	id, err := r.instance(ctx, ask.InstanceID)
+func (r *Reader) Contacts(ctx context.Context, query ContactsQuery) ([]presence.Contact, error) {
+	id, err := r.instance(ctx, query.InstanceID)
 	if err != nil {
 		return nil, err
 	}
-	if len(ask.Statuses) == 0 {
-		ask.Statuses = presence.Statuses()
+	if len(query.Statuses) == 0 {
+		query.Statuses = presence.Statuses()
 	}
-	statuses := make([]int16, len(ask.Statuses))
-	for i, s := range ask.Statuses {
+	statuses := make([]int16, len(query.Statuses))
+	for i, s := range query.Statuses {
 		statuses[i] = int16(s)
 	}
 	now := r.now()
 	all := db.ListContactsParams{
-		Now: postgres.Time(now), InstanceID: id, AfterPhone: ask.After, Search: ask.Search, Statuses: statuses,
-		MaxRows: int32(ask.Limit),
+		Now: postgres.Time(now), InstanceID: id, AfterPhone: query.After, Search: query.Search, Statuses: statuses,
+		MaxRows: int32(query.Limit),
 	}
-	if slices.Contains(ask.Statuses, presence.Unavailable) {
+	if slices.Contains(query.Statuses, presence.Unavailable) {
 		rows, err := r.q.ListContacts(ctx, all)
 		return contactsOf(rows, now), err
 	}

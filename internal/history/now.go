@@ -52,47 +52,47 @@ type Now struct {
 }
 
 // Now returns what contacts do now, at one moment.
-func (r *Reader) Now(ctx context.Context, ask NowQuery) (out Now, err error) {
-	if ask.InstanceID != "" {
-		if ask.Visible != nil && !slices.Contains(ask.Visible, ask.InstanceID) {
-			return out, &NotFoundError{InstanceID: ask.InstanceID}
+func (r *Reader) Now(ctx context.Context, query NowQuery) (out Now, err error) {
+	if query.InstanceID != "" {
+		if query.Visible != nil && !slices.Contains(query.Visible, query.InstanceID) {
+			return out, &NotFoundError{InstanceID: query.InstanceID}
 		}
-		if _, err := r.instance(ctx, ask.InstanceID); err != nil {
+		if _, err := r.instance(ctx, query.InstanceID); err != nil {
 			return out, err
 		}
 	}
 	snapshot := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, r.conn, snapshot, func(tx pgx.Tx) (err error) {
-		out, err = (&Reader{conn: r.conn, q: db.New(tx), now: r.now}).nowIn(ctx, ask)
+		out, err = (&Reader{conn: r.conn, q: db.New(tx), now: r.now}).nowIn(ctx, query)
 		return err
 	})
 	return out, err
 }
 
 // nowIn reads the contacts that may be in the chat, which are few, and of the others only as many as the page needs.
-func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
-	names, err := r.q.InstanceNames(ctx, db.InstanceNamesParams{Visible: ask.Visible, MaxRows: 1000})
+func (r *Reader) nowIn(ctx context.Context, query NowQuery) (out Now, err error) {
+	names, err := r.q.InstanceNames(ctx, db.InstanceNamesParams{Visible: query.Visible, MaxRows: 1000})
 	if err != nil {
 		return out, err
 	}
 	out.Instances = append([]string{}, names...) // never null
-	visible := ask.Visible
-	if ask.InstanceID != "" {
-		visible = []string{ask.InstanceID}
+	visible := query.Visible
+	if query.InstanceID != "" {
+		visible = []string{query.InstanceID}
 	}
-	fresh, err := r.q.NowFresh(ctx, db.NowFreshParams{Now: postgres.Time(r.now()), Visible: visible, Search: ask.Search})
+	fresh, err := r.q.NowFresh(ctx, db.NowFreshParams{Now: postgres.Time(r.now()), Visible: visible, Search: query.Search})
 	if err != nil {
 		return out, err
 	}
-	away, err := r.q.CountAway(ctx, db.CountAwayParams{Visible: visible, Search: ask.Search})
+	away, err := r.q.CountAway(ctx, db.CountAwayParams{Visible: visible, Search: query.Search})
 	if err != nil {
 		return out, err
 	}
 	out.Counts = map[presence.Status]int{presence.Unavailable: int(away)}
 	out.Contacts = []NowContact{}
 	add := func(c NowContact) {
-		wanted := len(ask.Statuses) == 0 || slices.Contains(ask.Statuses, c.Status)
-		if wanted && (ask.After == nil || compareNow(ask.Sort, c, *ask.After) > 0) {
+		wanted := len(query.Statuses) == 0 || slices.Contains(query.Statuses, c.Status)
+		if wanted && (query.After == nil || compareNow(query.Sort, c, *query.After) > 0) {
 			out.Contacts = append(out.Contacts, c)
 		}
 	}
@@ -106,9 +106,9 @@ func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 			here++
 		}
 	}
-	enough := ask.Sort == ByActivity && here >= ask.Limit
-	if !enough && (len(ask.Statuses) == 0 || slices.Contains(ask.Statuses, presence.Unavailable)) {
-		others, err := r.q.NowAway(ctx, awayAfter(ask, visible))
+	enough := query.Sort == ByActivity && here >= query.Limit
+	if !enough && (len(query.Statuses) == 0 || slices.Contains(query.Statuses, presence.Unavailable)) {
+		others, err := r.q.NowAway(ctx, awayAfter(query, visible))
 		if err != nil {
 			return out, err
 		}
@@ -116,24 +116,24 @@ func (r *Reader) nowIn(ctx context.Context, ask NowQuery) (out Now, err error) {
 			add(NowContact{c.Instance, c.Phone, presence.Unavailable, c.Since.Time.UTC(), c.LastEventAt.Time.UTC()})
 		}
 	}
-	slices.SortFunc(out.Contacts, func(a, b NowContact) int { return compareNow(ask.Sort, a, b) })
-	out.Contacts = out.Contacts[:min(len(out.Contacts), ask.Limit)]
+	slices.SortFunc(out.Contacts, func(a, b NowContact) int { return compareNow(query.Sort, a, b) })
+	out.Contacts = out.Contacts[:min(len(out.Contacts), query.Limit)]
 	return out, nil
 }
 
 // awayAfter asks for as many of the contacts that are away as a page may have.
-func awayAfter(ask NowQuery, visible []string) db.NowAwayParams {
+func awayAfter(query NowQuery, visible []string) db.NowAwayParams {
 	p := db.NowAwayParams{
-		Sort: string(ask.Sort), Visible: visible, Search: ask.Search, AfterAt: postgres.Infinity, MaxRows: int32(ask.Limit),
+		Sort: string(query.Sort), Visible: visible, Search: query.Search, AfterAt: postgres.Infinity, MaxRows: int32(query.Limit),
 	}
-	switch after := ask.After; {
-	case after == nil || ask.Sort == ByActivity && after.Status != presence.Unavailable: // from the first on
-		if ask.Sort == ByPhone {
+	switch after := query.After; {
+	case after == nil || query.Sort == ByActivity && after.Status != presence.Unavailable: // from the first on
+		if query.Sort == ByPhone {
 			p.AfterAt = postgres.MinusInfinity
 		}
-	case ask.Sort == ByPhone:
+	case query.Sort == ByPhone:
 		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.MinusInfinity, after.Phone, after.InstanceID
-	case ask.Sort == ByRecent:
+	case query.Sort == ByRecent:
 		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.Time(after.LastEventAt), after.Phone, after.InstanceID
 	default:
 		p.AfterAt, p.AfterPhone, p.AfterInstance = postgres.Time(after.Since), after.Phone, after.InstanceID

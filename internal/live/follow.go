@@ -58,17 +58,17 @@ func (h *Hub) follow(ctx context.Context) {
 
 // follower says how far the database has been read.
 type follower struct {
-	epoch        string // of the hub's journal
-	database     int64  // identity of the database that the hub's contact ids are from
-	until        time.Time
-	before       time.Time // until of the previous poll
-	fullyUntil   time.Time // the same for events that were committed late
-	fullAt       time.Time // when that was read, by the system's clock
-	others       bool      // other processes have written events recently
-	timeoutsAt   time.Time
-	reconcileAt  time.Time
-	longestSoFar time.Duration // that a status lasts without an event
-	failedAt     time.Time     // when reading last failed
+	epoch          string // of the hub's journal
+	database       int64  // identity of the database that the hub's contact ids are from
+	until          time.Time
+	before         time.Time // until of the previous poll
+	fullyUntil     time.Time // the same for events that were committed late
+	fullAt         time.Time // when that was read, by the system's clock
+	others         bool      // other processes have written events recently
+	timeoutsAt     time.Time
+	reconcileAt    time.Time
+	longestTimeout time.Duration // that a status lasts without an event
+	failedAt       time.Time     // when reading last failed
 }
 
 func (f *follower) poll(ctx context.Context, h *Hub, hinted bool) error {
@@ -104,7 +104,7 @@ func (f *follower) poll(ctx context.Context, h *Hub, hinted bool) error {
 	if full {
 		f.fullyUntil, f.fullAt = started, time.Now()
 	}
-	signal(h.askNow) // retry those that failed
+	signal(h.clarifyNow) // retry those that failed
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (f *follower) reconcile(ctx context.Context, h *Hub) error {
 }
 
 func (f *follower) lastEvents(ctx context.Context, h *Hub) ([]db.RecentEventsRow, error) {
-	last, err := h.q.LastRecentEvents(ctx, postgres.Time(h.now().Add(-f.longestSoFar-overlap)))
+	last, err := h.q.LastRecentEvents(ctx, postgres.Time(h.now().Add(-f.longestTimeout-overlap)))
 	rows := make([]db.RecentEventsRow, len(last))
 	for i, row := range last {
 		rows[i] = db.RecentEventsRow(row)
@@ -259,7 +259,7 @@ func (h *Hub) clarify(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-h.askNow:
+		case <-h.clarifyNow:
 		}
 		limited, cancel := context.WithTimeout(ctx, pollTimeout)
 		err := h.readUnclear(limited)
@@ -357,7 +357,7 @@ func (f *follower) readTimeouts(ctx context.Context, h *Hub) error {
 		timeouts[row.Instance] = t
 		longest = max(longest, max(t.Typing, t.Recording)+t.Presence)
 	}
-	f.timeoutsAt, f.longestSoFar = h.now().Add(pollInterval-minPollInterval), longest
+	f.timeoutsAt, f.longestTimeout = h.now().Add(pollInterval-minPollInterval), longest
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	changed := !maps.Equal(timeouts, h.timeouts)

@@ -36,10 +36,10 @@ type Hub struct {
 	disconnected chan struct{} // closed by Disconnect
 	disconnect   sync.Once
 
-	awake    atomic.Bool // there are clients
-	incoming chan []entry
-	pollNow  chan struct{} // has room for one signal
-	askNow   chan struct{} // the same, about contacts that are unclear
+	awake      atomic.Bool // there are clients
+	incoming   chan []entry
+	pollNow    chan struct{} // has room for one signal
+	clarifyNow chan struct{} // the same, about contacts that are unclear
 
 	notifyNow   chan struct{} // the same, to tell other processes
 	listenerPID atomic.Int32  // of this process's own listener
@@ -72,7 +72,7 @@ func New(pool *pgxpool.Pool, log *slog.Logger, now func() time.Time) *Hub {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Hub{
 		pool: pool, q: db.New(pool), log: log, now: now, cancel: cancel,
-		incoming: make(chan []entry, incomingSize), pollNow: make(chan struct{}, 1), askNow: make(chan struct{}, 1),
+		incoming: make(chan []entry, incomingSize), pollNow: make(chan struct{}, 1), clarifyNow: make(chan struct{}, 1),
 		notifyNow: make(chan struct{}, 1), clients: clients{at: map[name]map[*Client]struct{}{}}, timer: time.NewTimer(time.Hour), disconnected: make(chan struct{}),
 	}
 	h.ended.Go(func() { h.deliver(ctx) })
@@ -214,7 +214,7 @@ func (h *Hub) apply(batch []entry, polled bool) {
 // afterwards starts the next steps after a change of states.
 func (h *Hub) afterwards() {
 	if len(h.unclear) > 0 {
-		signal(h.askNow)
+		signal(h.clarifyNow)
 	}
 	if len(h.heap) > 0 {
 		h.timer.Reset(max(h.heap[0].next.Sub(h.now()), time.Millisecond))

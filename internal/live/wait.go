@@ -58,26 +58,26 @@ type Waited struct {
 }
 
 // Wait waits for a contact, or until the timeout. reader must have a running clock.
-func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (out Waited, err error) {
-	timedOut := time.NewTimer(ask.Timeout)
+func (h *Hub) Wait(ctx context.Context, reader *history.Reader, query WaitQuery) (out Waited, err error) {
+	timedOut := time.NewTimer(query.Timeout)
 	defer timedOut.Stop()
-	client := h.Subscribe(Filter{Instances: []string{ask.InstanceID}, Phones: []string{ask.Phone}}, "")
+	client := h.Subscribe(Filter{Instances: []string{query.InstanceID}, Phones: []string{query.Phone}}, "")
 	defer client.Close()
 	if err := client.AwaitReady(ctx); err != nil {
 		return out, err
 	}
 	now := h.now()
-	w := waiter{until: ask.Until, quietFrom: now.Add(-ask.Settle)}
+	w := waiter{until: query.Until, quietFrom: now.Add(-query.Settle)}
 	from := now
-	if !ask.Since.IsZero() {
-		from = presence.Earlier(ask.Since, now)
+	if !query.Since.IsZero() {
+		from = presence.Earlier(query.Since, now)
 		w.quietFrom = from
 	}
-	if ask.Until == UntilIdle { // what was before has settled, however long ago Since is
-		from = presence.Later(now.Add(-ask.Settle), w.quietFrom)
+	if query.Until == UntilIdle { // what was before has settled, however long ago Since is
+		from = presence.Later(now.Add(-query.Settle), w.quietFrom)
 	}
 	// What the contact has done recently.
-	spans, err := reader.At(now).Timeline(ctx, ask.InstanceID, ask.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)
+	spans, err := reader.At(now).Timeline(ctx, query.InstanceID, query.Phone, history.Range{From: from, To: now.Add(time.Microsecond)}, time.Time{}, 10_000)
 	if err != nil {
 		return out, err
 	}
@@ -87,7 +87,7 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 	for !w.met {
 		var settled <-chan time.Time
 		if w.until == UntilIdle && !w.busy {
-			left := w.quietFrom.Add(ask.Settle).Sub(h.now())
+			left := w.quietFrom.Add(query.Settle).Sub(h.now())
 			if left <= 0 {
 				break // also if the timeout is over
 			}
@@ -112,7 +112,7 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, ask WaitQuery) (
 			return out, ctx.Err()
 		}
 	}
-	out.Contact, err = reader.Contact(ctx, ask.InstanceID, ask.Phone)
+	out.Contact, err = reader.Contact(ctx, query.InstanceID, query.Phone)
 	return out, err
 }
 

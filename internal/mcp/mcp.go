@@ -29,8 +29,8 @@ type Config struct {
 	Now     func() time.Time
 	Visible []string // visible instances; nil: all
 	MayWait bool     // whether there is the tool wait
-	// Ask runs a query within the limits of the service, and converts errors for the caller.
-	Ask func(ctx context.Context, weight Weight, question func(context.Context) error) error
+	// Run runs a query within the limits of the service, and converts errors for the caller.
+	Run func(ctx context.Context, weight Weight, query func(context.Context) error) error
 }
 
 // Weight says what a query costs.
@@ -72,7 +72,7 @@ func add[In any](t *tools, s *mcp.Server, name, description string, weight Weigh
 	}}
 	mcp.AddTool(s, tool, func(ctx context.Context, _ *mcp.CallToolRequest, in In) (*mcp.CallToolResult, any, error) {
 		var out any
-		err := t.Ask(ctx, weight, func(ctx context.Context) (err error) {
+		err := t.Run(ctx, weight, func(ctx context.Context) (err error) {
 			out, err = query(ctx, in)
 			return err
 		})
@@ -94,19 +94,19 @@ type nowInput struct {
 }
 
 func (t *tools) now(ctx context.Context, in nowInput) (any, error) {
-	ask := history.NowQuery{Visible: t.Visible, InstanceID: in.Instance, Search: in.Search, Sort: history.ByActivity, Limit: maxRows}
+	query := history.NowQuery{Visible: t.Visible, InstanceID: in.Instance, Search: in.Search, Sort: history.ByActivity, Limit: maxRows}
 	if !history.IsText(in.Search) {
 		return nil, &history.InvalidError{Field: "search", Reason: "it must be UTF-8 without NUL characters"}
 	}
 	var err error
-	if ask.Statuses, err = presence.ParseStatuses(in.Statuses); err != nil {
+	if query.Statuses, err = presence.ParseStatuses(in.Statuses); err != nil {
 		return nil, &history.InvalidError{Field: "statuses", Reason: err.Error()}
 	}
-	if len(ask.Statuses) == 0 {
-		ask.Statuses = []presence.Status{presence.Available, presence.Composing, presence.Paused, presence.Recording}
+	if len(query.Statuses) == 0 {
+		query.Statuses = []presence.Status{presence.Available, presence.Composing, presence.Paused, presence.Recording}
 	}
 	now := t.Now()
-	found, err := t.History.At(now).Now(ctx, ask)
+	found, err := t.History.At(now).Now(ctx, query)
 	return map[string]any{"contacts": found.Contacts, "now": now}, err
 }
 
@@ -207,12 +207,12 @@ func (t *tools) wait(ctx context.Context, in waitInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ask := live.WaitQuery{InstanceID: in.Instance, Phone: in.Phone, Until: until, Settle: 1500 * time.Millisecond, Timeout: 30 * time.Second}
+	query := live.WaitQuery{InstanceID: in.Instance, Phone: in.Phone, Until: until, Settle: 1500 * time.Millisecond, Timeout: 30 * time.Second}
 	for _, v := range []struct {
 		name    string
 		seconds float64
 		to      *time.Duration
-	}{{"settleSeconds", in.Settle, &ask.Settle}, {"timeoutSeconds", in.Timeout, &ask.Timeout}} {
+	}{{"settleSeconds", in.Settle, &query.Settle}, {"timeoutSeconds", in.Timeout, &query.Timeout}} {
 		if v.seconds < 0 || v.seconds > maxWait.Seconds() {
 			return nil, &history.InvalidError{Field: v.name, Reason: "it must be from 0 to 60"}
 		}
@@ -220,7 +220,7 @@ func (t *tools) wait(ctx context.Context, in waitInput) (any, error) {
 			*v.to = time.Duration(v.seconds * float64(time.Second))
 		}
 	}
-	return t.Live.Wait(ctx, t.History, ask)
+	return t.Live.Wait(ctx, t.History, query)
 }
 
 // oneOf reads an argument with fixed values; the first is the default.

@@ -52,9 +52,9 @@ func AwaitOlder(ctx context.Context, q *db.Queries, locks db.OlderLocksParams, m
 	}
 }
 
-// PackPast packs the partitions of past months. If another process does so, it returns ErrBusy.
-func PackPast(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
-	return Maintain(ctx, pool, func() error { return pack(ctx, pool, now.UTC().Format("2006_01")) })
+// ReindexPast rebuilds the keys of bloated partitions of past months. If another process does so, it returns ErrBusy.
+func ReindexPast(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
+	return Maintain(ctx, pool, func() error { return reindex(ctx, pool, now.UTC().Format("2006_01")) })
 }
 
 // CompleteTimeIndexes adds the events and intervals of the last seconds to the indexes by time. It does nothing while VACUUM
@@ -67,14 +67,14 @@ func CompleteTimeIndexes(ctx context.Context, pool *pgxpool.Pool) error {
 	return err
 }
 
-// Pack packs all loose partitions, as after a large import.
-func Pack(ctx context.Context, pool *pgxpool.Pool) error {
-	return pack(ctx, pool, "9999_99")
+// Reindex rebuilds the keys of all bloated partitions, as after a large import.
+func Reindex(ctx context.Context, pool *pgxpool.Pool) error {
+	return reindex(ctx, pool, "9999_99")
 }
 
-// pack rebuilds the keys of loose partitions without blocking readers or writers, and marks their pages as all-visible, so that
+// reindex rebuilds the keys of bloated partitions without blocking readers or writers, and marks their pages as all-visible, so that
 // later reads need only the key.
-func pack(ctx context.Context, conn db.DBTX, before string) error {
+func reindex(ctx context.Context, conn db.DBTX, before string) error {
 	q := db.New(conn)
 	leftover, err := q.LeftoverIndexes(ctx)
 	if err != nil {
@@ -88,14 +88,14 @@ func pack(ctx context.Context, conn db.DBTX, before string) error {
 	if err := q.Analyze(ctx); err != nil {
 		return fmt.Errorf("analysing tables: %w", err)
 	}
-	loose, err := q.LoosePartitions(ctx, before)
+	bloated, err := q.BloatedPartitions(ctx, before)
 	if err != nil {
 		return err
 	}
-	for _, p := range loose {
+	for _, p := range bloated {
 		for _, statement := range []string{p.ReindexStatement, p.VacuumStatement} {
 			if _, err := conn.Exec(ctx, statement); err != nil {
-				return fmt.Errorf("packing %s: %w", p.Partition, err)
+				return fmt.Errorf("reindexing %s: %w", p.Partition, err)
 			}
 		}
 	}

@@ -52,7 +52,7 @@ func TestIndexesOfAnInterruptedReindexAreDropped(t *testing.T) {
 	if n := invalid(); n != 1 {
 		t.Fatalf("%d invalid indexes, want one", n)
 	}
-	if err := postgres.PackPast(t.Context(), p, time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)); err != nil {
+	if err := postgres.ReindexPast(t.Context(), p, time.Date(2026, 9, 20, 0, 0, 0, 0, time.UTC)); err != nil {
 		t.Fatal(err)
 	}
 	if n := invalid(); n != 0 {
@@ -61,7 +61,7 @@ func TestIndexesOfAnInterruptedReindexAreDropped(t *testing.T) {
 }
 
 // REINDEX CONCURRENTLY waits for transactions with an older snapshot, of which the one with the lock must be none.
-func TestPackingDoesNotWaitForItself(t *testing.T) {
+func TestReindexDeadlock(t *testing.T) {
 	t.Parallel()
 	p := pgtest.New(t)
 	if err := postgres.MakePartitions(t.Context(), p, time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)); err != nil {
@@ -90,7 +90,7 @@ FROM generate_series(1, 250000) AS i`)
 		return pgtest.Get[uint32](t, p, "SELECT pg_relation_filenode('events_2026_09_pkey')")
 	}
 	before := file()
-	if err := postgres.PackPast(ctx, p, time.Date(2026, 10, 20, 0, 0, 0, 0, time.UTC)); err != nil {
+	if err := postgres.ReindexPast(ctx, p, time.Date(2026, 10, 20, 0, 0, 0, 0, time.UTC)); err != nil {
 		t.Error(err)
 	}
 	cancel()
@@ -166,7 +166,7 @@ func TestEmptyTablesAreNotAnalyzed(t *testing.T) {
 	if err := postgres.MakePartitions(t.Context(), p, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := postgres.Pack(t.Context(), p); err != nil {
+	if err := postgres.Reindex(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
 	if known := pgtest.Strings(t, p, "SELECT relname::text FROM pg_class WHERE relname ~ '^(events|intervals|contact)' AND relkind = 'r' AND reltuples = 0"); len(known) > 0 {

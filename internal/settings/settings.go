@@ -66,8 +66,8 @@ func Read(ctx context.Context, conn db.DBTX) (Settings, error) {
 	return s, err
 }
 
-// InForce returns the value of a setting for an instance; "" means all that do not override it.
-func (s Settings) InForce(instanceID, name string) string {
+// Effective returns the value of a setting for an instance; "" means all that do not override it.
+func (s Settings) Effective(instanceID, name string) string {
 	for _, i := range s.Instances {
 		if own, ok := i.Own[name]; ok && i.InstanceID == instanceID {
 			return own
@@ -184,7 +184,7 @@ func change(ctx context.Context, pool *pgxpool.Pool, instanceID, name, value str
 // check returns an error if intervals would be kept for a shorter time than events.
 func (s Settings) check() error {
 	for _, i := range append([]Instance{{"", nil}}, s.Instances...) {
-		events, kept := s.InForce(i.InstanceID, "retention"), s.InForce(i.InstanceID, "interval_retention")
+		events, kept := s.Effective(i.InstanceID, "retention"), s.Effective(i.InstanceID, "interval_retention")
 		if seconds(kept) < seconds(events) {
 			of := ""
 			if i.InstanceID != "" {
