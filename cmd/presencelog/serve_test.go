@@ -184,7 +184,7 @@ func TestCommandsWhileServeRunsAndAfterwards(t *testing.T) {
 	}
 }
 
-func TestCommandsAtTheSameTime(t *testing.T) {
+func TestConcurrentCommands(t *testing.T) {
 	t.Parallel()
 	here := install(t)
 	here.run(t, "", "migrate", "up")

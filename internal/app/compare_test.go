@@ -54,8 +54,8 @@ func fourContacts() string {
 
 const firstOfOctober = "from=2026-10-01T00:00:00Z&to=2026-10-02T00:00:00Z"
 
-// TestComparing runs tests that read four contacts beside each other on one service.
-func TestComparing(t *testing.T) {
+// TestCompareContacts runs tests that read four contacts beside each other on one service.
+func TestCompareContacts(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.load(t, fourContacts())
@@ -242,8 +242,8 @@ func hot(t *testing.T, name string, got heatmap, want string) {
 	}
 }
 
-// TestHoursOfTheWeekFollowTheClockOnTheWall sums up weeks, and days on which the clock is put back and forward.
-func TestHoursOfTheWeekFollowTheClockOnTheWall(t *testing.T) {
+// TestHeatmapWhenClocksChange sums up weeks, and days on which the clock is put back and forward.
+func TestHeatmapWhenClocksChange(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	visit := func(from string, length time.Duration) string {

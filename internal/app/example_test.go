@@ -17,8 +17,8 @@ const example = `{"type":"PresenceChatCallback","phone":"5544999999999","status"
 {"type":"PresenceChatCallback","phone":"5544999999999","status":"AVAILABLE","lastSeen":null,"instanceId":"i","receivedAt":"2026-10-01T10:02:00Z"}
 `
 
-// TestReading runs tests that read the example beside each other on one service.
-func TestReading(t *testing.T) {
+// TestReadAPIExamples runs tests that read the example beside each other on one service.
+func TestReadAPIExamples(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	s.load(t, example)

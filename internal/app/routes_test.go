@@ -189,7 +189,7 @@ func TestEveryOperationRequiresItsScope(t *testing.T) {
 }
 
 // To a token of instance i, others do not exist: not in lists, filters, cursors or errors.
-func TestOtherInstancesDoNotExist(t *testing.T) {
+func TestInstanceIsolation(t *testing.T) {
 	t.Parallel()
 	s, tokens := guarded(t)
 	bound := tokens["of i"]
@@ -254,7 +254,7 @@ func TestOtherInstancesDoNotExist(t *testing.T) {
 }
 
 // SQL, and what else means something somewhere, in every string that a client may give.
-func TestStringsAreOnlyStrings(t *testing.T) {
+func TestInjectionInStrings(t *testing.T) {
 	t.Parallel()
 	s, tokens := guarded(t)
 	for _, evil := range []string{

@@ -57,7 +57,7 @@ func TestWebhookTokensAreAcceptedInEveryPlace(t *testing.T) {
 	}
 }
 
-func TestStrangersLearnNothingOfTheirBodies(t *testing.T) {
+func TestUnauthorizedBodyIsNotParsed(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *app.Config) { c.WebhookTokens = []string{"secret"} })
 	for _, b := range []string{"", "not JSON", "{}", body("i", "p", "LISTENING"), strings.Repeat("x", 65<<10)} {

@@ -64,7 +64,7 @@ func TestWaitEndsWithTheTimeout(t *testing.T) {
 }
 
 // Typing ends also because nothing renews it.
-func TestWaitUntilTypingRunsOut(t *testing.T) {
+func TestWaitForTypingTimeout(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	if err := settings.Set(t.Context(), s.pool, "", "typing_timeout", "1s"); err != nil {

@@ -295,7 +295,7 @@ func TestTokensWorkWhileTheDatabaseIsAway(t *testing.T) {
 }
 
 // That the last token is revoked or expires opens nothing.
-func TestNothingOpensWhenTheLastTokenEnds(t *testing.T) {
+func TestLastTokenRevoked(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	a := running(t, pool, func(c *auth.Config) { c.Open = true })

@@ -142,7 +142,7 @@ func TestOtherSitesCannotUseASession(t *testing.T) {
 }
 
 // Signing out costs the database something only if there is a session, and anybody may try it.
-func TestStrangersCannotSignOutWithoutEnd(t *testing.T) {
+func TestSignOutRateLimit(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	a := running(t, pool, func(c *auth.Config) {
@@ -175,7 +175,7 @@ func TestStrangersCannotSignOutWithoutEnd(t *testing.T) {
 }
 
 // Each sign-in writes a session, and has all of them read again.
-func TestOneTokenCannotSignInWithoutEnd(t *testing.T) {
+func TestSignInRateLimit(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	a := running(t, pool, func(c *auth.Config) { c.APITokens = []string{"good", "another"} })

@@ -41,7 +41,7 @@ func traces(text []byte, phone string) (found []string) {
 	return found
 }
 
-func TestTracesAreFoundEncoded(t *testing.T) {
+func TestTraceScannerEncodings(t *testing.T) {
 	t.Parallel()
 	const phone = "5544911223344"
 	for _, before := range []string{"", "a", "ab", "abc"} {

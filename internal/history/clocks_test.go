@@ -13,8 +13,8 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// TestClocksThatChangeOffTheQuarterHour: intervals are cut where the clocks change, also at a minute past the hour.
-func TestClocksThatChangeOffTheQuarterHour(t *testing.T) {
+// TestClockChangeOffTheQuarterHour: intervals are cut where the clocks change, also at a minute past the hour.
+func TestClockChangeOffTheQuarterHour(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ zone, change string }{
 		{"Antarctica/Casey", "2021-10-02T16:01:00Z"},
@@ -104,8 +104,8 @@ func TestDailyHasNoRowForADayThatDidNotExist(t *testing.T) {
 	}
 }
 
-// TestFutureEventsCountEverywhere: a receiver's clock may be ahead.
-func TestFutureEventsCountEverywhere(t *testing.T) {
+// TestFutureEventsAreIncluded: a receiver's clock may be ahead.
+func TestFutureEventsAreIncluded(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	now := at("2026-03-10T12:00:00Z")

@@ -33,9 +33,9 @@ func store(t testing.TB, pool *pgxpool.Pool, events []presence.Event) {
 	}
 }
 
-// TestRandomHistories compares the SQL with the model over a thousand random histories: repeats, ties, silences long
+// TestSpansMatchModel compares the SQL with the model over a thousand random histories: repeats, ties, silences long
 // and short, events at the very moment of running out, every status, instances with timeouts of their own.
-func TestRandomHistories(t *testing.T) {
+func TestSpansMatchModel(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	const contacts = 1000

@@ -9,8 +9,8 @@ import (
 	"github.com/presencelog/presencelog/internal/presence"
 )
 
-// TestRenewalsAreNotWalked: a status that was renewed a hundred thousand times is read like one that was not.
-func TestRenewalsAreNotWalked(t *testing.T) {
+// TestRenewedSpanReadsFewEvents: a status that was renewed a hundred thousand times is read like one that was not.
+func TestRenewedSpanReadsFewEvents(t *testing.T) {
 	t.Parallel()
 	pool := counted(t)
 	ctx := t.Context()

@@ -49,9 +49,9 @@ func touched(t *testing.T, pool *pgxpool.Pool) map[string]int64 {
 	return read
 }
 
-// TestQueriesReadOnlyTheirRange counts the rows that the database reads for each question: those of the contact, in the
+// TestQueriesReadFewPages counts the rows that the database reads for each question: those of the contact, in the
 // month that it is about. It must not depend on how many others there are.
-func TestQueriesReadOnlyTheirRange(t *testing.T) {
+func TestQueriesReadFewPages(t *testing.T) {
 	t.Parallel()
 	pool := counted(t)
 	ctx := t.Context()

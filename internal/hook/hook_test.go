@@ -200,7 +200,7 @@ func TestHooksGetMessages(t *testing.T) {
 }
 
 // The next process sends changes that happened while none was sending. Messages that were not accepted are sent again.
-func TestNothingIsLost(t *testing.T) {
+func TestDeliveryAfterRestart(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	r := newReceiver(t)
@@ -233,7 +233,7 @@ func TestNothingIsLost(t *testing.T) {
 }
 
 // Of two processes, one sends.
-func TestOneProcessSends(t *testing.T) {
+func TestHookLease(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	r := newReceiver(t)

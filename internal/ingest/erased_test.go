@@ -53,8 +53,8 @@ func TestContactErasedBeforeItsEventsAreStored(t *testing.T) {
 	}
 }
 
-// TestErasureEndsTransactions: one that began before an erasure, and writes after that has looked for such, is rolled back.
-func TestErasureEndsTransactions(t *testing.T) {
+// TestWriteDuringErasure: one that began before an erasure, and writes after that has looked for such, is rolled back.
+func TestWriteDuringErasure(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	s := ingest.NewStore(pool)

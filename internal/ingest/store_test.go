@@ -154,7 +154,7 @@ func TestMergeAgainAddsNothing(t *testing.T) {
 	want(t, pool, "[aba][c][b]")
 }
 
-func TestMergeKeepsTheOrderOfTies(t *testing.T) {
+func TestMergeOrderOfEqualTimes(t *testing.T) {
 	t.Parallel()
 	pool := pgtest.New(t)
 	s := ingest.NewStore(pool)

@@ -76,7 +76,7 @@ func TestInterruptedRunContinuesNextTime(t *testing.T) {
 	}
 }
 
-func TestOneRunsAtATime(t *testing.T) {
+func TestConcurrentRuns(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	pool := connect(t, url)

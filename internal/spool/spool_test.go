@@ -259,7 +259,7 @@ func TestSpoolOfAnEndedProcessIsAbandoned(t *testing.T) {
 }
 
 // A child process has copies of all open files until it executes its program.
-func TestClosedSpoolIsFreeThoughItsLockWasCopied(t *testing.T) {
+func TestCloseReleasesInheritedLock(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir, plenty)

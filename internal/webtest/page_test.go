@@ -157,7 +157,7 @@ func TestBackAndForwardGoThroughViewsAndRanges(t *testing.T) {
 	}
 }
 
-func TestNamesAreNeverMarkup(t *testing.T) {
+func TestNamesAreEscaped(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 8)
 	hebrew := "שלום"
 	phones := []string{

@@ -199,7 +199,7 @@ func TestRawEventsByPages(t *testing.T) {
 }
 
 // What a view has started must not change the address of the next one.
-func TestClosedViewsDoNothing(t *testing.T) {
+func TestClosedViewSendsNoRequests(t *testing.T) {
 	t.Parallel()
 	tb := open(t, startWith(t, typed("i", "1")...), options{})
 	tb.visit("/")

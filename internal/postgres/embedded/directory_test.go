@@ -91,7 +91,7 @@ func listing(t *testing.T, dir string) string {
 	return b.String()
 }
 
-func TestOddPaths(t *testing.T) {
+func TestSpecialPaths(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		strings.Repeat("long/", 35) + "path",

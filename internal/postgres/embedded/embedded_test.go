@@ -290,7 +290,7 @@ func noLeftovers(t *testing.T, dir string) {
 	}
 }
 
-func TestKilledWhileMakingCluster(t *testing.T) {
+func TestKilledDuringInitdb(t *testing.T) {
 	t.Parallel()
 	dir := openTemp(t)
 	for _, file := range []string{"PG_VERSION", "global/pg_control", "base/4"} { // early, midway, late
@@ -330,7 +330,7 @@ func mustOpenClose(t *testing.T, dir string) string {
 	return s.ConnString()
 }
 
-func TestErrorHasLog(t *testing.T) {
+func TestStartErrorHasLog(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	mustOpenClose(t, dir)

@@ -142,8 +142,8 @@ func TestOwnerAwaitsBriefGuests(t *testing.T) {
 	})
 }
 
-// TestThreadEnds ends the thread that called Open, which must not be taken for the end of the owner.
-func TestThreadEnds(t *testing.T) {
+// TestStarterThreadExits ends the thread that called Open, which must not be taken for the end of the owner.
+func TestStarterThreadExits(t *testing.T) {
 	t.Parallel()
 	dir := clusterDir(t)
 	opened := make(chan *Server)
