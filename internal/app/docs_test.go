@@ -89,7 +89,7 @@ func TestDocsPage(t *testing.T) {
 			}
 		}
 	}
-	if operations < 20 {
+	if operations < 15 {
 		t.Errorf("the document has %d operations", operations)
 	}
 	if member := "<code>columns.inChat.shares</code>"; !strings.Contains(page, member) {
