@@ -15,9 +15,9 @@ import (
 // callable are the functions of the service that the views of schema analytics, and so all roles, may call. Those named visible
 // read tables, each only what the caller may see; the others read none.
 var callable = []string{
-	"calling_role", "crosses_hour", "day_pieces", "day_start", "ended_by_name", "event_id", "hour_of", "measure_name", "micros_between",
-	"quarter_of", "quarter_pieces", "seconds_between", "status_name", "visible_days", "visible_fresh_intervals", "visible_hours",
-	"visible_spans", "visible_sum_changes", "visible_unsettled_status",
+	"calling_role", "crosses_hour", "day_pieces", "day_start", "ended_by_name", "event_id", "hour_of", "leaves_at", "measure_name",
+	"micros_between", "pauses_at", "quarter_of", "quarter_pieces", "seconds_between", "status_before", "status_name", "status_of",
+	"visible_days", "visible_fresh_intervals", "visible_hours", "visible_spans", "visible_sum_changes", "visible_unsettled_status",
 }
 
 // TestAnalystsSeeNothingElse tries every table, and the functions that read some, as an analyst who has found out how they are
