@@ -133,8 +133,7 @@ func (f *feed) follow(ctx context.Context, client *live.Client) {
 	if f.write(start) != nil {
 		return
 	}
-	heartbeat := time.NewTicker(heartbeatInterval)
-	defer heartbeat.Stop()
+	heartbeat := time.Tick(heartbeatInterval)
 	for {
 		var err error
 		select {
@@ -153,7 +152,7 @@ func (f *feed) follow(ctx context.Context, client *live.Client) {
 				}
 				err = f.write(parts...)
 			}
-		case <-heartbeat.C:
+		case <-heartbeat:
 			err = f.write(f.heartbeat(client.ID()))
 		}
 		if err != nil {

@@ -123,17 +123,15 @@ func (k *known) add(t *Token) {
 // Run keeps tokens and sessions current until ctx ends.
 func (a *Authenticator) Run(ctx context.Context) {
 	failures := rate.Sometimes{Interval: time.Minute}
-	refresh, uses := time.NewTicker(refreshInterval), time.NewTicker(useInterval)
-	defer refresh.Stop()
-	defer uses.Stop()
+	refresh, uses := time.Tick(refreshInterval), time.Tick(useInterval)
 	for {
 		select {
-		case <-refresh.C:
+		case <-refresh:
 			// While the database is unavailable, nothing changes.
 			if err := a.Refresh(ctx); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 				failures.Do(func() { a.config.Log.Warn("reading tokens", "error", err) })
 			}
-		case <-uses.C:
+		case <-uses:
 			a.WriteUses(ctx)
 		case <-ctx.Done():
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.config.Timeout)

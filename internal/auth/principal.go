@@ -75,11 +75,10 @@ func (p *Principal) Valid() bool {
 func (p *Principal) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		ticks := time.NewTicker(refreshInterval)
-		defer ticks.Stop()
+		ticks := time.Tick(refreshInterval)
 		for p.Valid() {
 			select {
-			case <-ticks.C:
+			case <-ticks:
 			case <-ctx.Done():
 				return
 			}

@@ -91,8 +91,7 @@ func (c *liveClients) wait(ctx context.Context, s *liveService, i int) error {
 
 // probe changes the status of every step-th probe, one after another.
 func (c *liveClients) probe(ctx context.Context, s *liveService, r *liveRun, first, step int) error {
-	tick := time.NewTicker(probeInterval * time.Duration(step))
-	defer tick.Stop()
+	tick := time.Tick(probeInterval * time.Duration(step))
 	for i := first; ; i += step {
 		if i >= len(s.probes) {
 			i = first
@@ -100,7 +99,7 @@ func (c *liveClients) probe(ctx context.Context, s *liveService, r *liveRun, fir
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-tick:
 		}
 		p := &s.probes[i]
 		p.here = !p.here

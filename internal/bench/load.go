@@ -79,12 +79,11 @@ func (l Load) Run(ctx context.Context) (Result, error) {
 		all.Go(func() { w.work(ctx) })
 	}
 	if l.Progress != nil {
-		minutes := time.NewTicker(time.Minute)
-		defer minutes.Stop()
+		minutes := time.Tick(time.Minute)
 		go func() {
 			for {
 				select {
-				case <-minutes.C:
+				case <-minutes:
 					l.Progress(r.next.Load())
 				case <-ctx.Done():
 					return

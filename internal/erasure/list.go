@@ -94,11 +94,10 @@ func (l *List) read(ctx context.Context) error {
 func (l *List) Run(ctx context.Context, log *slog.Logger, changed func()) {
 	var before map[subject]entry
 	failures := rate.Sometimes{Interval: time.Minute}
-	ticks := time.NewTicker(refreshInterval)
-	defer ticks.Stop()
+	ticks := time.Tick(refreshInterval)
 	for {
 		select {
-		case <-ticks.C:
+		case <-ticks:
 			// While the database is away, nothing can be erased.
 			if err := l.Refresh(ctx); err != nil && ctx.Err() == nil && !postgres.IsUnavailable(err) {
 				failures.Do(func() { log.Warn("reading the list of erasures", "error", err) })

@@ -145,10 +145,7 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 	defer workers.Wait()
 	defer cancel()
 	running := map[int32]*worker{}
-	refresh, renew, trim := time.NewTicker(refreshInterval), time.NewTicker(renewInterval), time.NewTicker(trimInterval)
-	defer refresh.Stop()
-	defer renew.Stop()
-	defer trim.Stop()
+	refresh, renew, trim := time.Tick(refreshInterval), time.Tick(renewInterval), time.Tick(trimInterval)
 	for {
 		s.adjust(ctx, running, &workers)
 		var err error
@@ -165,17 +162,17 @@ func (s *Sender) send(ctx context.Context, client *live.Client) error {
 					w.signal()
 				}
 			}
-		case <-refresh.C:
+		case <-refresh:
 			if err = s.refresh(ctx); err == nil && len(s.hooks) == 0 {
 				return nil
 			}
-		case at := <-renew.C:
+		case at := <-renew:
 			if _, err = s.q.HoldHookLease(ctx, s.holder); errors.Is(err, pgx.ErrNoRows) {
 				return nil
 			} else if err == nil {
 				err = s.markQueued(ctx, at)
 			}
-		case <-trim.C:
+		case <-trim:
 			err = s.q.TrimDeliveries(ctx, maxPending)
 		}
 		if err != nil {

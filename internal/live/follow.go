@@ -29,14 +29,13 @@ const (
 // follow reads events of other processes from the database, each second and after each hint.
 func (h *Hub) follow(ctx context.Context) {
 	var f follower
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
+	tick := time.Tick(pollInterval)
 	for {
 		hinted := false
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 			h.sleep()
 		case <-h.pollNow:
 			hinted = true

@@ -59,8 +59,7 @@ type Waited struct {
 
 // Wait waits for a contact, or until the timeout. reader must have a running clock.
 func (h *Hub) Wait(ctx context.Context, reader *history.Reader, query WaitQuery) (out Waited, err error) {
-	timedOut := time.NewTimer(query.Timeout)
-	defer timedOut.Stop()
+	timedOut := time.After(query.Timeout)
 	client := h.Subscribe(Filter{Instances: []string{query.InstanceID}, Phones: []string{query.Phone}}, "")
 	defer client.Close()
 	if err := client.AwaitReady(ctx); err != nil {
@@ -104,7 +103,7 @@ func (h *Hub) Wait(ctx context.Context, reader *history.Reader, query WaitQuery)
 			for _, m := range messages {
 				w.see(m.Status, m.Since)
 			}
-		case <-timedOut.C:
+		case <-timedOut:
 			out.TimedOut, w.met = true, true
 		case <-client.Ended:
 			return out, ErrNotReady

@@ -58,11 +58,10 @@ func (p *Progress) Done() {
 }
 
 func (p *Progress) redraw() {
-	tick := time.NewTicker(redrawInterval)
-	defer tick.Stop()
+	tick := time.Tick(redrawInterval)
 	for {
 		select {
-		case <-tick.C:
+		case <-tick:
 			screen := ScreenOf(p.w)
 			screen.Width-- // one column stays free, since a terminal may wrap after its last one
 			_, _ = io.WriteString(p.w, "\r"+p.line(time.Since(p.start), screen)+"\x1b[K")

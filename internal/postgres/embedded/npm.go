@@ -81,11 +81,10 @@ func reportProgress(dir string, log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	var ended sync.WaitGroup
 	ended.Go(func() {
-		tick := time.NewTicker(npmProgress)
-		defer tick.Stop()
+		tick := time.Tick(npmProgress)
 		for {
 			select {
-			case <-tick.C:
+			case <-tick:
 				log.Warn("downloading PostgreSQL", "done", fmt.Sprintf("%d of %d MB", dirBytes(dir)/1e6, npmDisk))
 			case <-done:
 				return
