@@ -280,5 +280,5 @@ func TestHabitsAreDescribedInWords(t *testing.T) {
 	tb.until(`document.querySelector(".habit")?.textContent === "Usually in the chat on weekdays from 9 to 11 h."`)
 	tb = open(t, base, options{zone: "UTC", language: "pt-BR"})
 	tb.visit(contactURL("i", "1") + query)
-	tb.until(`document.querySelector(".habit")?.textContent === "Costuma estar aqui em dias úteis das 9 às 11 h."`)
+	tb.until(`document.querySelector(".habit")?.textContent === "Costuma estar na conversa em dias úteis das 9 às 11 h."`)
 }
