@@ -4,6 +4,7 @@ package webtest
 
 import (
 	"math"
+	"net/url"
 	"testing"
 	"time"
 
@@ -206,6 +207,27 @@ func TestRangeLinksShowTheSameRange(t *testing.T) {
 	tb.until(`document.querySelectorAll("details.spans tbody tr").length === 2`)
 	tb.do(chromedp.Focus(chromedp.CSS(`details.spans tbody tr`)))
 	tb.until(`document.querySelector(".chosen")`)
+}
+
+// The picture has the range of the address, also what is longer than moves reach, and what is not over yet.
+func TestTimelineShowsAllOfItsRange(t *testing.T) {
+	tb := timelineOf(t, options{}, "&from=2024-01-01T00:00:00Z&to=2026-11-01T00:00:00Z")
+	share := func(x string) float64 {
+		left, _, width := tb.box()
+		return (js[float64](tb, x) - left) / width
+	}
+	// Unknown until the first event.
+	if got := share(`document.querySelector("path.unknown").getBoundingClientRect().right`); math.Abs(got-0.970) > 0.005 {
+		t.Errorf("the first event is at %.3f of almost three years, want 0.970", got)
+	}
+	tb.until(`document.querySelector(".range-text").textContent === "Jan 1, 2024 – Nov 1, 2026"`)
+	now := time.Now().UTC()
+	query := url.Values{"from": {now.Add(-6 * time.Hour).Format(time.RFC3339)}, "to": {now.Add(18 * time.Hour).Format(time.RFC3339)}}
+	tb.visit(contactURL("i", "1") + "&" + query.Encode())
+	tb.until(`document.querySelector(".plot .now-line") && document.querySelector(".plot svg").clientWidth === document.querySelector(".plot").clientWidth`)
+	if got := share(`document.querySelector(".plot .now-line").getBoundingClientRect().left`); math.Abs(got-0.25) > 0.01 {
+		t.Errorf("now is at %.3f of a day of which six hours are over, want 0.25", got)
+	}
 }
 
 func TestSkippedLocalTimesAreLater(t *testing.T) {

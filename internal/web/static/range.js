@@ -91,8 +91,8 @@ export function rangeBar({ zone, pick, pan, zoom }) {
         button("+", "range.closer", () => zoom(0.5)), button("−", "range.further", () => zoom(2)))),
     /** @param {Chosen} range */
     set(range) {
-      const to_ = Math.min(range.to, Date.now());
-      setText(text, rangeText(range.from, Math.max(range.from, to_), zone));
+      const to_ = range.last ? Math.min(range.to, Date.now()) : range.to;
+      setText(text, rangeText(range.from, to_, zone));
       choice.set(range.last ? presets.find(([, length]) => Math.abs(length - range.last) < 1000)?.[0] ?? "" : "");
       if (!custom.hasAttribute("open")) {
         from.value = inputValue(range.from, zone);
