@@ -113,6 +113,11 @@ func TestTimelineByKeys(t *testing.T) {
 	tb.do(chromedp.KeyEvent("n"))
 	tb.until(`!document.querySelector(".tip").hidden && document.querySelector(".tip").textContent.includes("10:00:00")`)
 	tb.until(`document.querySelector("#announcer").textContent.startsWith("In chat, ")`)
+	// The next one follows it, also after both have been loaded again.
+	tb.moved(func() { tb.do(chromedp.KeyEvent("+")) })
+	tb.moved(func() { tb.do(chromedp.KeyEvent("+")) })
+	tb.do(chromedp.KeyEvent("n"))
+	tb.until(`document.querySelector("#announcer").textContent.startsWith("Typing, ")`)
 	for range 20 {
 		tb.do(chromedp.KeyEvent("+"))
 		time.Sleep(30 * time.Millisecond)

@@ -6,6 +6,7 @@ export const measures = ["inChat", "typing", "recording"];
 
 /**
  * @typedef {object} Span an interval of time; it is confirmed from its start until sureUntil
+ * @property {number} track the place of its contact among those shown
  * @property {Measure} measure
  * @property {number} start
  * @property {number} end up to now while it runs

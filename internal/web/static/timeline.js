@@ -110,15 +110,28 @@ export function timeline({ zone, onrange }) {
 
   /** @param {import("./lanes.js").Scale} sc */
   function outline(sc) {
-    const span = chosen; // its tracks may have been replaced
-    const lane = span && lanes.find((l) => l.spans.some((x) => x.measure === span.measure && x.start === span.start));
-    if (!chosen || !lane || chosen.end < view.from || chosen.start > view.to) return null;
-    const x = Math.max(sc.x, position(chosen.start, sc));
-    const w = Math.max(2, Math.min(sc.x + sc.width, position(chosen.end, sc)) - x);
-    return s("rect", { class: "chosen", x: x - 2, y: lane.y - 2, width: w + 4, height: laneHeight + 4, rx: 4 });
+    for (const lane of lanes) {
+      const span = lane.spans.find(isChosen);
+      if (!span || span.end < view.from || span.start > view.to) continue;
+      const x = Math.max(sc.x, position(span.start, sc));
+      const w = Math.max(2, Math.min(sc.x + sc.width, position(span.end, sc)) - x);
+      return s("rect", { class: "chosen", x: x - 2, y: lane.y - 2, width: w + 4, height: laneHeight + 4, rx: 4 });
+    }
+    return null;
   }
 
-  /** @param {Range} range */
+  /**
+   * Whether it is the chosen span, also after its track was loaded again.
+   * @param {Span} span
+   */
+  function isChosen(span) {
+    return chosen !== null && span.track === chosen.track && span.measure === chosen.measure && span.start === chosen.start;
+  }
+
+  /**
+   * The range that a move may reach.
+   * @param {Range} range
+   */
   function clamp({ from, to }) {
     const length = Math.min(longest, Math.max(shortest, to - from));
     const end = Math.min(to, Date.now() + length * 0.05);
@@ -211,7 +224,7 @@ export function timeline({ zone, onrange }) {
   function choose(step) {
     const list = lanes.flatMap((lane) => lane.spans.filter((x) => x.end > view.from && x.start < view.to).map((span) => ({ lane, span })));
     if (list.length === 0) return;
-    const i = list.findIndex(({ span }) => span === chosen);
+    const i = list.findIndex(({ span }) => isChosen(span));
     const { lane, span } = list[i < 0 ? (step > 0 ? 0 : list.length - 1) : (i + step + list.length) % list.length];
     chosen = span;
     showTip(lane, span, position((span.start + span.end) / 2, scale()));

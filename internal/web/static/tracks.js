@@ -15,13 +15,13 @@ export function loadTracks(instance, phones, range, width, signal) {
   const query = {
     from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString(), columns: Math.max(100, Math.min(4000, width)),
   };
-  return Promise.all(phones.map(async (phone) => {
+  return Promise.all(phones.map(async (phone, track) => {
     const found = await get(["instances", instance, "contacts", phone, "lanes"], query, signal);
     const now = Date.now();
     return {
       label: phoneText(phone),
       spans: found.spans.map((/** @type {any} */ x) => ({
-        measure: x.measure, start: Date.parse(x.start), end: x.end ? Date.parse(x.end) : now,
+        track, measure: x.measure, start: Date.parse(x.start), end: x.end ? Date.parse(x.end) : now,
         sureUntil: Date.parse(x.confirmedUntil), events: x.events, endedBy: x.endedBy,
       })),
       columns: found.columns ? columnsOf(found) : null,
