@@ -9,7 +9,7 @@ import { contactHref, statusMark } from "./rows.js";
 import { loadTracks } from "./tracks.js";
 import { rangeBar, rangeOf, writeRange } from "./range.js";
 import { sums } from "./sums.js";
-import { dateTime, shortTime } from "./time.js";
+import { dateTime, rangeQuery, shortTime } from "./time.js";
 import { timeline } from "./timeline.js";
 
 const mostContacts = 5;
@@ -96,7 +96,7 @@ export function contactView(first) {
     loading = true;
     changed = false;
     const width = Math.round(chart.plotWidth() * 1.5);
-    loadTracks(instance, phones, { from, to: Math.min(to, Math.max(now, from + 1000)) }, width, signal).then((list) => {
+    loadTracks(instance, phones, loaded, width, signal).then((list) => {
       if (signal.aborted) return;
       loading = false;
       error.hidden = true;
@@ -145,7 +145,7 @@ export function contactView(first) {
   }
 
   function drawDownloads() {
-    const query = { from: new Date(range.from).toISOString(), to: new Date(Math.min(range.to, Date.now())).toISOString() };
+    const query = rangeQuery(range);
     put(downloads, phones.flatMap((phone) => ["timeline", "events"].map((list) => h("li", {},
       h("span", {}, t("downloads." + list), phones.length > 1 && [" ", h("bdi", {}, phoneText(phone))]),
       ["csv", "ndjson"].map((format) => h("a", {
@@ -216,7 +216,7 @@ export function contactView(first) {
       element: phones.length === 1 ? box : null,
       /** @param {{from: number, to: number}} r */
       load(r) {
-        query = { from: new Date(r.from).toISOString(), to: new Date(Math.max(r.from + 1, Math.min(r.to, Date.now()))).toISOString() };
+        query = rangeQuery(r);
         cursor = "";
         put(body);
         put(note);

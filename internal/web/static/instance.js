@@ -7,7 +7,7 @@ import { duration, number, phoneText, t } from "./i18n.js";
 import { contactHref } from "./rows.js";
 import { rangeBar, rangeOf, writeRange } from "./range.js";
 import { sums } from "./sums.js";
-import { dateTime } from "./time.js";
+import { dateTime, rangeQuery } from "./time.js";
 
 /**
  * @param {import("./app.js").Context} context
@@ -54,7 +54,6 @@ export function instanceView({ params, zone, go, title }) {
   const instance = params.get("instance") ?? "";
   title(t("contact.instance") + " " + instance);
   const range = rangeOf(params, "30d");
-  const query = { from: new Date(range.from).toISOString(), to: new Date(Math.min(range.to, Date.now())).toISOString() };
   const bar = rangeBar({ zone, pick: (next) => go(writeRange(params, next)) });
   bar.set(range);
   const below = sums({ instance, phones: [], zone });
@@ -66,7 +65,7 @@ export function instanceView({ params, zone, go, title }) {
   async function load(order) {
     const signal = requests.next();
     try {
-      const found = await get(["instances", instance, "top"], { ...query, by: order, limit: 10 }, signal);
+      const found = await get(["instances", instance, "top"], { ...rangeQuery(range), by: order, limit: 10 }, signal);
       const value = (/** @type {any} */ c) => (order === "visits" ? c.count : c.seconds);
       const most = Math.max(1, ...found.contacts.map(value));
       put(list, found.contacts.map((/** @type {any} */ c) => {

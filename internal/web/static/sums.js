@@ -5,7 +5,7 @@ import { bars, habitCells, heatCells, measureChoice, totals, week } from "./char
 import { h, put } from "./dom.js";
 import { phoneText, t } from "./i18n.js";
 import { habitText } from "./habits.js";
-import { rangeText } from "./time.js";
+import { rangeQuery, rangeText } from "./time.js";
 
 const day = 86_400_000;
 
@@ -59,7 +59,7 @@ export function sums({ instance, phones, zone }) {
 
   /** @param {{from: number, to: number}} r */
   function query(r) {
-    return { from: new Date(r.from).toISOString(), to: new Date(Math.max(r.from + 1, r.to)).toISOString(), tz: zone };
+    return { ...rangeQuery(r), tz: zone };
   }
 
   async function loadWeek() {
@@ -92,15 +92,14 @@ export function sums({ instance, phones, zone }) {
 
   /** @param {AbortSignal} signal */
   async function loadTotals(signal) {
-    const r = { from: range.from, to: Math.min(range.to, Date.now()) };
-    const bucket = bucketFor(r);
+    const bucket = bucketFor(range);
     try {
       if (!single) {
-        const found = await get([...base, "compare"], { from: query(r).from, to: query(r).to, phone: phones }, signal);
+        const found = await get([...base, "compare"], { ...rangeQuery(range), phone: phones }, signal);
         put(totalBox, totals(found.contacts.map((/** @type {any} */ c) => ({ label: phoneText(c.phone), total: c }))));
         return;
       }
-      const found = await get([...base, "durations"], { ...query(r), bucket }, signal);
+      const found = await get([...base, "durations"], { ...query(range), bucket }, signal);
       put(totalBox, totals([{ label: "", total: found.total }]));
       shown = { buckets: found.buckets, bucket };
       drawBars();
@@ -133,7 +132,7 @@ export function sums({ instance, phones, zone }) {
 
 /** @param {{from: number, to: number}} range */
 function bucketFor({ from, to }) {
-  const days = (to - from) / day;
+  const days = (Math.min(to, Date.now()) - from) / day;
   if (days <= 3) return "hour";
   if (days <= 92) return "day";
   return days <= 400 ? "week" : "month";

@@ -189,6 +189,14 @@ export function rangeText(from, to, zone) {
 }
 
 /**
+ * A range as a request's query: up to now, since nothing is later, but never empty.
+ * @param {{from: number, to: number}} range
+ */
+export function rangeQuery({ from, to }) {
+  return { from: new Date(from).toISOString(), to: new Date(Math.min(to, Math.max(from + 1000, Date.now()))).toISOString() };
+}
+
+/**
  * The names of the days of the week, from Monday.
  * @param {"short" | "long"} width
  */

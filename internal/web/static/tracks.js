@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { phoneText } from "./i18n.js";
+import { rangeQuery } from "./time.js";
 
 /**
  * @param {string} instance
@@ -12,9 +13,7 @@ import { phoneText } from "./i18n.js";
  * @returns {Promise<import("./timeline.js").Track[]>}
  */
 export function loadTracks(instance, phones, range, width, signal) {
-  const query = {
-    from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString(), columns: Math.max(100, Math.min(4000, width)),
-  };
+  const query = { ...rangeQuery(range), columns: Math.max(100, Math.min(4000, width)) };
   return Promise.all(phones.map(async (phone, track) => {
     const found = await get(["instances", instance, "contacts", phone, "lanes"], query, signal);
     const now = Date.now();
