@@ -83,6 +83,30 @@ func TestRowsUnderThePointerStay(t *testing.T) {
 	}
 }
 
+// A page that was hidden shows what has happened meanwhile, also before its clock has moved the range to now.
+func TestHiddenTimelineCatchesUp(t *testing.T) {
+	t.Parallel()
+	base := start(t)
+	post(t, base, "/webhooks/zapi", "i", "1", "AVAILABLE")
+	tb := open(t, base, options{})
+	tb.visit(contactURL("i", "1") + "&last=1h")
+	js[bool](tb, `document.querySelector("details.spans").open = true`)
+	tb.until(`document.querySelector("details.spans tbody")?.textContent.includes("still running")`)
+	js[bool](tb, `(() => {
+		window.hide = (is) => {
+			Object.defineProperty(document, "hidden", { value: is, configurable: true });
+			document.dispatchEvent(new Event("visibilitychange"));
+		};
+		hide(true);
+		const now = Date.now;
+		Date.now = () => now() + 120_000;
+		return true;
+	})()`)
+	post(t, base, "/webhooks/zapi", "i", "1", "UNAVAILABLE")
+	js[bool](tb, `hide(false), Object.defineProperty(document, "hidden", { value: true }), true`) // the clock does not tick
+	tb.until(`document.querySelector("details.spans tbody").textContent.includes("ended by an event")`)
+}
+
 func TestRowsChangeAfterAClickOnAColumn(t *testing.T) {
 	t.Parallel()
 	base := start(t)

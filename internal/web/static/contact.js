@@ -249,7 +249,7 @@ export function contactView(first) {
     clearTimeout(refreshing);
     refreshing = setTimeout(() => {
       drawNow();
-      if (range.to > Date.now() - 60_000) need(true);
+      if (range.last || range.to > Date.now() - 60_000) need(true);
     }, 300);
   });
 
