@@ -235,6 +235,21 @@ func TestTimelineShowsAllOfItsRange(t *testing.T) {
 	}
 }
 
+func TestMovingRangeMovesEverything(t *testing.T) {
+	at := time.Now().UTC().Add(-50 * time.Minute)
+	tb := open(t, startWith(t, [4]string{"i", "1", "AVAILABLE", at.Format(clock)}, [4]string{"i", "1", "UNAVAILABLE", at.Add(time.Minute).Format(clock)}), options{})
+	tb.visit(contactURL("i", "1") + "&last=1h")
+	const visits = `document.querySelector(".totals td.num")?.textContent`
+	tb.until(visits + ` === "1"`)
+	before := js[string](tb, `document.querySelector(".range-text").textContent`)
+	js[bool](tb, `(() => { const now = Date.now; Date.now = () => now() + 20 * 60_000; return true; })()`)
+	tb.until(`document.querySelector(".range-text").textContent !== ` + jsonOf(before))
+	tb.until(visits + ` === "0"`)
+	if links := js[[]string](tb, `[...document.querySelectorAll(".downloads a")].map((a) => new URL(a.href).searchParams.get("last"))`); len(links) != 4 || links[0] != "3600s" {
+		t.Errorf("the downloads of the last hour are of %q", links)
+	}
+}
+
 func TestSkippedLocalTimesAreLater(t *testing.T) {
 	tb := timelineOf(t, options{}, hour+"&tz=America/New_York")
 	js[bool](tb, `(() => {

@@ -5,7 +5,7 @@ import { legend } from "./charts.js";
 import { h, put } from "./dom.js";
 import { duration, number, phoneText, statusText, t } from "./i18n.js";
 import { follow } from "./live.js";
-import { contactHref, statusMark } from "./rows.js";
+import { statusMark } from "./rows.js";
 import { loadTracks } from "./tracks.js";
 import { rangeBar, rangeOf, writeRange } from "./range.js";
 import { sums } from "./sums.js";
@@ -14,6 +14,7 @@ import { timeline } from "./timeline.js";
 
 const mostContacts = 5;
 const spanRows = 200;
+const sumEvery = 60_000; // milliseconds, while the clock moves the range
 
 /**
  * @param {import("./app.js").Context} first
@@ -120,11 +121,17 @@ export function contactView(first) {
     settling = setTimeout(() => {
       params = writeRange(params, range);
       go(params, true);
-      below.load(range);
-      events.load(range);
-      drawDownloads();
+      loadBelow();
       drawSpans();
     }, 250);
+  }
+
+  /** Loads what is below the timeline. */
+  function loadBelow() {
+    summedAt = Date.now();
+    below.load(range);
+    events.load();
+    drawDownloads();
   }
 
   function drawSpans() {
@@ -145,7 +152,9 @@ export function contactView(first) {
   }
 
   function drawDownloads() {
-    const query = rangeQuery(range);
+    // If the range is not over, it ends when the download begins.
+    const query = range.last ? { last: Math.round(range.last / 1000) + "s" }
+      : { from: new Date(range.from).toISOString(), to: new Date(range.to).toISOString() };
     put(downloads, phones.flatMap((phone) => ["timeline", "events"].map((list) => h("li", {},
       h("span", {}, t("downloads." + list), phones.length > 1 && [" ", h("bdi", {}, phoneText(phone))]),
       ["csv", "ndjson"].map((format) => h("a", {
@@ -184,9 +193,7 @@ export function contactView(first) {
     const body = h("tbody");
     const note = h("p", { class: "quiet" });
     const more = h("button", { type: "button", hidden: true, onclick: () => next() }, t("events.more"));
-    /** @type {{from: string, to: string}} */
-    let query = { from: "", to: "" };
-    let cursor = "", open = false;
+    let query = rangeQuery(range), cursor = "", open = false;
     const box = h("section", { class: "card" }, h("details", {
       ontoggle(/** @type {any} */ event) {
         open = event.target.open;
@@ -196,6 +203,7 @@ export function contactView(first) {
       h("table", { class: "list small" }, h("thead", {}, h("tr", {}, ["at", "status", "lastSeen", "extra"].map((c) => h("th", { scope: "col" }, t("events." + c))))), body)), note, more));
     async function next() {
       const signal = pages.next();
+      if (!cursor) query = rangeQuery(range);
       let page;
       try {
         page = await get(["instances", instance, "contacts", phones[0], "events"], { ...query, order: "desc", limit: 50, cursor }, signal);
@@ -214,9 +222,7 @@ export function contactView(first) {
     }
     return {
       element: phones.length === 1 ? box : null,
-      /** @param {{from: number, to: number}} r */
-      load(r) {
-        query = rangeQuery(r);
+      load() {
         cursor = "";
         put(body);
         put(note);
@@ -234,14 +240,20 @@ export function contactView(first) {
     });
   }
 
-  let shownAt = Date.now();
+  let shownAt = 0, summedAt = 0;
   const clock = setInterval(() => {
-    if (document.hidden || !range.last) return;
+    // The range moves with the clock, or is not over yet.
+    if (document.hidden || !range.last && range.to < shownAt) return;
     const now = Date.now();
-    range = { ...range, from: range.from + now - shownAt, to: range.to + now - shownAt };
+    if (range.last) range = { ...range, from: range.from + now - shownAt, to: range.to + now - shownAt };
     shownAt = now;
     for (const track of tracks) for (const span of track.spans) if (span.endedBy === "open") span.end = Math.max(span.end, now);
     chart.setRange(range);
+    bar.set(range);
+    if (now - summedAt < sumEvery) return;
+    summedAt = now;
+    below.refresh(range);
+    drawSpans();
   }, 1000);
   let refreshing = 0;
   const stopFeed = phones.length === 0 ? () => {} : follow({ instance, phone: phones }, (states) => {
@@ -258,9 +270,7 @@ export function contactView(first) {
     bar.set(range);
     shownAt = Date.now();
     requestAnimationFrame(() => need(true));
-    below.load(range);
-    events.load(range);
-    drawDownloads();
+    loadBelow();
   }
   drawNow();
   start();

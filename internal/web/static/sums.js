@@ -19,7 +19,7 @@ export function sums({ instance, phones, zone }) {
   /** @type {import("./lanes.js").Measure} */
   let measure = "inChat";
   let range = { from: 0, to: 0 };
-  const requests = latest(), weeks = latest();
+  const requests = { totals: latest(), week: latest(), habits: latest() };
   const single = phones.length < 2;
   const base = ["instances", instance, ...(phones.length === 1 ? ["contacts", phones[0]] : [])];
   const totalBox = h("div"), barBox = h("div", { class: "chart" }), weekBox = h("div"), habitBox = h("div");
@@ -63,7 +63,7 @@ export function sums({ instance, phones, zone }) {
   }
 
   async function loadWeek() {
-    const signal = weeks.next(), of = measure;
+    const signal = requests.week.next(), of = measure;
     const r = weekRange();
     put(weekNote, rangeText(r.from, r.to, zone));
     try {
@@ -76,9 +76,9 @@ export function sums({ instance, phones, zone }) {
     }
   }
 
-  /** @param {AbortSignal} signal */
-  async function loadHabits(signal) {
+  async function loadHabits() {
     if (phones.length !== 1) return;
+    const signal = requests.habits.next();
     try {
       const habits = await get([...base, "habits"], query(weekRange()), signal);
       put(habitBox, h("h2", {}, t("habits.title")), h("p", { class: "habit" }, habitText(habits.cells)),
@@ -86,12 +86,12 @@ export function sums({ instance, phones, zone }) {
     } catch (e) {
       if (signal.aborted) return;
       put(habitBox);
-      retry(e, signal, () => loadHabits(signal));
+      retry(e, signal, loadHabits);
     }
   }
 
-  /** @param {AbortSignal} signal */
-  async function loadTotals(signal) {
+  async function loadTotals() {
+    const signal = requests.totals.next();
     const bucket = bucketFor(range);
     try {
       if (!single) {
@@ -106,7 +106,7 @@ export function sums({ instance, phones, zone }) {
     } catch (e) {
       if (signal.aborted) return;
       put(totalBox, h("p", { class: "error" }, e instanceof Error ? e.message : ""));
-      retry(e, signal, () => loadTotals(signal));
+      retry(e, signal, loadTotals);
     }
   }
 
@@ -115,16 +115,25 @@ export function sums({ instance, phones, zone }) {
     /** @param {{from: number, to: number}} next */
     load(next) {
       range = next;
-      const signal = requests.next();
-      loadTotals(signal);
-      if (single) {
-        loadWeek();
-        loadHabits(signal);
-      }
+      loadTotals();
+      if (!single) return;
+      loadWeek();
+      loadHabits();
+    },
+    /**
+     * Follows a range that the clock moves: reads totals and bars again, unless the focus is in them, and the weeks once a day.
+     * @param {{from: number, to: number}} next
+     */
+    refresh(next) {
+      range = next;
+      if (![totalBox, barBox].some((box) => box.contains(document.activeElement))) loadTotals();
+      const r = weekRange();
+      if (!single || weekNote.textContent === rangeText(r.from, r.to, zone)) return;
+      loadWeek();
+      loadHabits();
     },
     close() {
-      requests.stop();
-      weeks.stop();
+      for (const one of Object.values(requests)) one.stop();
       observer.disconnect();
     },
   };
