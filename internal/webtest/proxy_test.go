@@ -119,6 +119,17 @@ func TestPageRecoversBehindAProxy(t *testing.T) {
 		forward(w, r)
 	})
 	await(t, feed, "the page asks for the feed again")
+
+	var once sync.Once
+	p.set(func(w http.ResponseWriter, r *http.Request) {
+		serve := forward
+		if strings.HasSuffix(r.URL.Path, "/contacts/1") {
+			once.Do(func() { serve = badGateway })
+		}
+		serve(w, r)
+	})
+	tb.visit(contactURL("i", "1"))
+	tb.until(`document.querySelector(".now-line-text .status")`)
 }
 
 // The response of an older request must not replace that of a newer one.

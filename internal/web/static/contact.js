@@ -235,8 +235,12 @@ export function contactView(first) {
   function drawNow() {
     const signal = statuses.next();
     phones.forEach(async (phone, i) => {
-      const c = await get(["instances", instance, "contacts", phone], {}, signal).catch(() => null);
-      if (c) put(nows[i], h("span", { class: "status" }, statusMark(c.status), statusText(c.status)), h("span", { class: "quiet" }, t("contact.since", { at: shortTime(c.since, zone) })));
+      try {
+        const c = await get(["instances", instance, "contacts", phone], {}, signal);
+        put(nows[i], h("span", { class: "status" }, statusMark(c.status), statusText(c.status)), h("span", { class: "quiet" }, t("contact.since", { at: shortTime(c.since, zone) })));
+      } catch (e) {
+        if (!signal.aborted) retry(e, signal, drawNow);
+      }
     });
   }
 
