@@ -165,15 +165,17 @@ func TestReducedMotionIsRespected(t *testing.T) {
 }
 
 func TestSideBySideAddsAndRemovesContacts(t *testing.T) {
-	base := startWith(t, [4]string{"i", "1", "AVAILABLE", instant}, [4]string{"i", "2", "AVAILABLE", instant}, [4]string{"i", "3", "AVAILABLE", instant})
+	base := startWith(t, [4]string{"i", "1", "AVAILABLE", instant}, [4]string{"i", "5544999999992", "AVAILABLE", instant}, [4]string{"i", "3", "AVAILABLE", instant})
 	tb := open(t, base, options{})
 	tb.visit(contactURL("i", "1"))
 	tb.until(`document.querySelector("#compare")`)
-	tb.do(chromedp.SendKeys(chromedp.CSS(`#compare`), "2\r"))
+	tb.do(chromedp.SendKeys(chromedp.CSS(`#compare`), "+55 44 99999-9992"))
+	tb.until(`document.querySelector("#found option")?.value === "5544999999992"`)
+	tb.do(chromedp.SendKeys(chromedp.CSS(`#compare`), "\r"))
 	tb.until(`document.querySelectorAll("svg .track").length === 2 && document.querySelectorAll(".totals .group").length === 2`)
-	if got, want := js[string](tb, `location.search`), "?"+(url.Values{"instance": {"i"}, "phone": {"1", "2"}}).Encode(); got != want {
+	if got, want := js[string](tb, `location.search`), "?"+(url.Values{"instance": {"i"}, "phone": {"1", "5544999999992"}}).Encode(); got != want {
 		t.Errorf("the address has %s, want %s", got, want)
 	}
 	tb.do(chromedp.Click(chromedp.CSS(`.who .remove`)))
-	tb.until(`document.querySelectorAll("svg .track").length === 0 && document.querySelector(".who bdi").textContent === "2"`)
+	tb.until(`document.querySelectorAll("svg .track").length === 0 && document.querySelector(".who bdi").title === "5544999999992"`)
 }

@@ -3,7 +3,7 @@
 import { address, get, latest, retry } from "./api.js";
 import { legend } from "./charts.js";
 import { h, put } from "./dom.js";
-import { duration, number, phoneText, statusText, t } from "./i18n.js";
+import { duration, number, phoneOf, phoneText, statusText, t } from "./i18n.js";
 import { follow } from "./live.js";
 import { statusMark } from "./rows.js";
 import { loadTracks } from "./tracks.js";
@@ -170,7 +170,7 @@ export function contactView(first) {
       id: "compare", list: "found", autocomplete: "off", spellcheck: "false", maxlength: 128, placeholder: t("compare.hint"),
       async oninput() {
         if (known.has(input.value)) return;
-        const list = await get(["instances", instance, "contacts"], { search: input.value, limit: 20 }, suggestions.next()).catch(() => null);
+        const list = await get(["instances", instance, "contacts"], { search: phoneOf(input.value), limit: 20 }, suggestions.next()).catch(() => null);
         if (!list) return;
         known = new Set(list.contacts.map((/** @type {any} */ c) => c.phone));
         put(found, list.contacts.filter((/** @type {any} */ c) => !phones.includes(c.phone)).map((/** @type {any} */ c) => h("option", { value: c.phone }, phoneText(c.phone))));
@@ -179,7 +179,7 @@ export function contactView(first) {
     return h("form", {
       class: "compare", onsubmit(/** @type {Event} */ event) {
         event.preventDefault();
-        const phone = input.value.trim();
+        const phone = phoneOf(input.value);
         if (!phone || phones.includes(phone)) return;
         const next = new URLSearchParams(params);
         next.append("phone", phone);

@@ -69,6 +69,15 @@ export function phoneText(phone) {
 }
 
 /**
+ * The phone, or part of one, that a reader has typed: the digits, if it is written as this page writes it.
+ * @param {string} text
+ */
+export function phoneOf(text) {
+  const trimmed = text.trim();
+  return /^\+[\d ()-]+$/.test(trimmed) ? trimmed.replace(/\D/g, "") : trimmed;
+}
+
+/**
  * The displayed name of a status.
  * @param {string} status
  */

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { announce, h, put, setText } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { number, phoneOf, t } from "./i18n.js";
 import { follow } from "./live.js";
 import { makeRow } from "./rows.js";
 
@@ -118,7 +118,7 @@ export function nowView(first) {
     try {
       const status = groups[params.get("show") ?? ""]?.join(",");
       const found = await get(["now"], {
-        status, instance: params.get("instance"), search: searched(params.get("search") ?? ""), sort: params.get("sort"), cursor: params.get("cursor"),
+        status, instance: params.get("instance"), search: phoneOf(params.get("search") ?? ""), sort: params.get("sort"), cursor: params.get("cursor"),
       }, signal);
       if (!signal.aborted) show(found, again);
     } catch (e) {
@@ -269,12 +269,4 @@ export function nowView(first) {
 /** @param {State} state */
 function keyOf(state) {
   return JSON.stringify([state.instanceId, state.phone]);
-}
-
-/**
- * What is searched for: the digits, where a number is written as this page writes it.
- * @param {string} text
- */
-function searched(text) {
-  return /^\+[\d ()-]+$/.test(text) ? text.replace(/\D/g, "") : text;
 }
