@@ -204,6 +204,16 @@ func TestRangeLinksShowTheSameRange(t *testing.T) {
 	tb.until(`document.querySelector(".range-text").textContent === "Oct 1, 2026, 09:30 – 10:30"`)
 	tb.visit(contactURL("i", "1") + hour + "&tz=America/Sao_Paulo")
 	tb.until(`document.querySelector(".range-text").textContent === "Oct 1, 2026, 06:30 – 07:30"`)
+	// Steps between addresses of different time zones change all times, and the choice in the header.
+	shows := func(text, zone string) {
+		t.Helper()
+		tb.until(`document.querySelector(".range-text").textContent === ` + jsonOf("Oct 1, 2026, "+text) + ` &&
+			document.querySelector(".settings select").value === ` + jsonOf(zone) + ` && ` + drawn)
+	}
+	js[bool](tb, `history.pushState(null, "", location.href.replace("America/Sao_Paulo", "UTC")), dispatchEvent(new PopStateEvent("popstate"))`)
+	shows("09:30 – 10:30", "UTC")
+	tb.do(chromedp.NavigateBack())
+	shows("06:30 – 07:30", "America/Sao_Paulo")
 	js[bool](tb, `document.querySelector(".custom").open = true`)
 	tb.do(chromedp.Click(chromedp.CSS(`.custom .primary`)))
 	tb.until(`location.search.includes("from=2026-10-01T09%3A30%3A00Z")`)

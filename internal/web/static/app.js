@@ -19,7 +19,8 @@ import { statusView } from "./status.js";
  *
  * @typedef {object} View
  * @property {Element} element
- * @property {(context: Context) => void} [update] takes another query of the same view; without it the view is rebuilt
+ * @property {(context: Context) => void} [update] takes another query of the same view; without it, or for another time zone,
+ *   the view is rebuilt
  * @property {(context: Context) => boolean} [same] whether the query can be taken
  * @property {() => void} [close] stops what runs
  */
@@ -34,7 +35,7 @@ const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const header = /** @type {HTMLElement} */ (document.getElementById("header"));
 /** @type {View | null} */
 let view = null;
-let shown = "";
+let shown = "", shownZone = "";
 /** @type {{name: string, signedIn: boolean} | null} */
 let session = null; // once known
 
@@ -59,13 +60,15 @@ function render() {
     },
   };
   markCurrent();
-  if (view?.update && path === shown && (view.same?.(context) ?? true)) {
+  markZone(context.zone);
+  if (view?.update && path === shown && context.zone === shownZone && (view.same?.(context) ?? true)) {
     view.update(context);
     return;
   }
   const moved = shown !== "";
   view?.close?.();
   shown = path;
+  shownZone = context.zone;
   view = (views[path] ?? nowView)(context);
   put(main, page.demo && demoNote(), view.element);
   if (moved) {
@@ -83,6 +86,15 @@ function markCurrent() {
     if (current) link.setAttribute("aria-current", target === path ? "page" : "true");
     else link.removeAttribute("aria-current");
   }
+}
+
+/**
+ * Selects the time zone in the header: an address may have changed it.
+ * @param {string} zone
+ */
+function markZone(zone) {
+  const select = header.querySelector("select");
+  if (select?.value !== zone) select?.closest("label")?.replaceWith(zoneChoice());
 }
 
 function demoNote() {
@@ -151,8 +163,6 @@ function zoneChoice() {
     const params = new URLSearchParams(location.search);
     params.delete("tz");
     history.replaceState(null, "", location.pathname + (params.size ? "?" + params : ""));
-    view?.close?.();
-    view = null;
     render();
   });
 }

@@ -21,7 +21,8 @@ const sumEvery = 60_000; // milliseconds, while the clock moves the range
  * @returns {import("./app.js").View}
  */
 export function contactView(first) {
-  let { params, zone, go } = first;
+  const { zone } = first;
+  let { params, go } = first;
   const instance = params.get("instance") ?? "";
   const phones = params.getAll("phone").filter((p, i, all) => p && all.indexOf(p) === i).slice(0, mostContacts);
   let range = rangeOf(params);
@@ -291,7 +292,7 @@ export function contactView(first) {
       chart.close();
     },
     update(context) {
-      ({ params, zone, go } = context);
+      ({ params, go } = context);
       range = rangeOf(params);
       start();
     },

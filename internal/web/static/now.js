@@ -21,7 +21,8 @@ const holdFor = 5000;
  * @returns {import("./app.js").View}
  */
 export function nowView(first) {
-  let { params, zone, go } = first;
+  const { zone } = first;
+  let { params, go } = first;
   first.title(t("nav.now"));
 
   /** @type {Map<string, ReturnType<typeof makeRow>>} */
@@ -251,7 +252,7 @@ export function nowView(first) {
   return {
     element,
     update(context) {
-      ({ params, zone, go } = context);
+      ({ params, go } = context);
       context.title(t("nav.now"));
       restart();
     },
