@@ -3,6 +3,7 @@
 package webtest
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 
@@ -80,6 +81,28 @@ func TestRowsUnderThePointerStay(t *testing.T) {
 	tb.until(first + ` === ` + jsonOf(other))
 	if focused := js[string](tb, `document.activeElement.title ?? ""`); focused != was {
 		t.Errorf("the focus went from %s to %q", was, focused)
+	}
+}
+
+// Views are drawn again every few seconds; buttons and links keep the focus.
+func TestFocusStaysWhileViewsAreRefreshed(t *testing.T) {
+	t.Parallel()
+	var events [][4]string
+	for i := range 101 { // more than a page
+		events = append(events, [4]string{"i", fmt.Sprint(5544900000000 + i), "UNAVAILABLE", instant})
+	}
+	tb := open(t, startWith(t, events...), options{})
+	for _, c := range []struct{ path, reads, element string }{
+		{"/", "/v1/now", ".pages button:not([hidden])"}, {"/?search=nobody", "/v1/now", ".empty a"}, {"/status", "/v1/status", "tbody a"},
+	} {
+		tb.visit(c.path)
+		tb.until(`document.querySelector(` + jsonOf(c.element) + `)`)
+		js[bool](tb, `document.querySelector(`+jsonOf(c.element)+`).focus(), true`)
+		reads := `performance.getEntriesByType("resource").filter((e) => e.name.includes(` + jsonOf(c.reads) + `)).length`
+		tb.until(reads + ` > ` + jsonOf(js[int](tb, reads)+1))
+		if !js[bool](tb, `document.activeElement.matches(`+jsonOf(c.element)+`)`) {
+			t.Errorf("%s: %s loses the focus", c.path, c.element)
+		}
 	}
 }
 

@@ -1,6 +1,6 @@
 // Now: who is in the chat, typing or recording. The server filters, sorts and pages; the feed updates visible rows.
 
-import { get } from "./api.js";
+import { get, latest } from "./api.js";
 import { announce, h, put, setText } from "./dom.js";
 import { number, phoneOf, t } from "./i18n.js";
 import { follow } from "./live.js";
@@ -36,7 +36,10 @@ export function nowView(first) {
   const chips = h("div", { class: "chips", role: "group", "aria-label": t("now.filter") });
   const note = h("p", { class: "quiet empty", hidden: true });
   const error = h("p", { class: "error", role: "alert", hidden: true });
-  const pages = h("div", { class: "pages" });
+  // These stay, so that the focus does.
+  let nextCursor = "";
+  const firstPage = h("button", { type: "button", hidden: true, onclick: () => change({ cursor: "" }) }, t("now.first"));
+  const nextPage = h("button", { type: "button", hidden: true, onclick: () => change({ cursor: nextCursor }) }, t("now.next"));
   const table = h("table", { class: "list now" },
     h("caption", { class: "sr" }, t("now.caption")),
     h("thead", {}, h("tr", {}, [["contact", "phone"], ["status", "activity"], ["since", "since"], ["lastEvent", "recent"], ["instance", ""]]
@@ -58,11 +61,11 @@ export function nowView(first) {
       h("div", { class: "fields" },
         h("label", { class: "sr", for: "search" }, t("now.search")), search,
         h("label", { class: "sr", for: "instance" }, t("now.instance")), instance)),
-    error, table, note, pages);
+    error, table, note, h("div", { class: "pages" }, firstPage, nextPage));
 
-  let paused = false, dirty = false, loading = false, loadedAt = 0, order = "";
+  let paused = false, dirty = false, loading = false, loadedAt = 0, order = "", noted = "";
   let stopFeed = () => {};
-  let aborter = new AbortController();
+  const requests = latest();
   const clock = setInterval(tick, 1000);
   const refresher = setInterval(() => load(), refreshEvery);
 
@@ -112,16 +115,14 @@ export function nowView(first) {
   /** @param {boolean} [again] also if something is being loaded */
   async function load(again = false) {
     if (!again && (loading || paused || document.hidden)) return;
-    aborter.abort();
-    aborter = new AbortController();
-    const { signal } = aborter;
+    const signal = requests.next();
     loading = true;
     try {
       const status = groups[params.get("show") ?? ""]?.join(",");
       const found = await get(["now"], {
         status, instance: params.get("instance"), search: phoneOf(params.get("search") ?? ""), sort: params.get("sort"), cursor: params.get("cursor"),
       }, signal);
-      if (!signal.aborted) show(found, again);
+      if (!signal.aborted) show(found, again, signal);
     } catch (e) {
       if (signal.aborted) return;
       error.hidden = false;
@@ -137,8 +138,9 @@ export function nowView(first) {
   /**
    * @param {{contacts: State[], counts: Record<string, number>, instances: string[], nextCursor: string | null}} found
    * @param {boolean} asked whether the reader asked for it, rather than the clock
+   * @param {AbortSignal} signal
    */
-  function show(found, asked) {
+  function show(found, asked, signal) {
     error.hidden = true;
     drawChips(found.counts);
     drawInstances(found.instances);
@@ -167,25 +169,40 @@ export function nowView(first) {
     note.hidden = rows.size > 0;
     const filtered = ["show", "search", "instance"].some((name) => params.get(name));
     if (rows.size === 0) {
-      put(note, h("strong", {}, t(filtered ? "now.none" : "now.empty")), " ",
-        filtered ? h("a", { href: "/" }, t("now.clear")) : [h("span", {}, t("now.emptyHelp")), h("a", { class: "button", href: "/setup" }, t("now.setup"))]);
-      note.classList.toggle("first", !filtered);
-      if (!filtered) explain();
+      if (filtered) drawNote("none");
+      else explain(signal);
     }
     if (asked) announce(t("now.found", { n: rows.size }));
-    put(pages,
-      params.get("cursor") && h("button", { type: "button", onclick: () => change({ cursor: "" }) }, t("now.first")),
-      found.nextCursor && h("button", { type: "button", onclick: () => change({ cursor: found.nextCursor ?? "" }) }, t("now.next")));
+    nextCursor = found.nextCursor ?? "";
+    firstPage.hidden = !params.get("cursor");
+    nextPage.hidden = !nextCursor;
   }
 
-  /** Says why nothing has arrived, if requests were refused. */
-  async function explain() {
+  /**
+   * Says that nothing has arrived, and why if requests were refused.
+   * @param {AbortSignal} signal
+   */
+  async function explain(signal) {
+    if (noted !== "refused") drawNote("empty");
     try {
-      const s = await get(["status"], {}, aborter.signal);
-      if (s.refusals.length > 0 && rows.size === 0) put(note, h("strong", { class: "error" }, t("now.refused")), " ", h("a", { class: "button", href: "/setup" }, t("now.why")));
+      const s = await get(["status"], {}, signal);
+      if (rows.size === 0) drawNote(s.refusals.length > 0 ? "refused" : "empty");
     } catch {
       // the page then says only that nothing has arrived
     }
+  }
+
+  /**
+   * Says why there are no rows; the same again changes nothing, so that the focus stays on a link.
+   * @param {"none" | "empty" | "refused"} why
+   */
+  function drawNote(why) {
+    if (noted === why) return;
+    noted = why;
+    note.classList.toggle("first", why !== "none");
+    if (why === "none") put(note, h("strong", {}, t("now.none")), " ", h("a", { href: "/" }, t("now.clear")));
+    if (why === "empty") put(note, h("strong", {}, t("now.empty")), " ", h("span", {}, t("now.emptyHelp")), h("a", { class: "button", href: "/setup" }, t("now.setup")));
+    if (why === "refused") put(note, h("strong", { class: "error" }, t("now.refused")), " ", h("a", { class: "button", href: "/setup" }, t("now.why")));
   }
 
   /** @param {Record<string, number>} counts */
@@ -262,7 +279,7 @@ export function nowView(first) {
       clearTimeout(typing);
       clearTimeout(refreshing);
       stopFeed();
-      aborter.abort();
+      requests.stop();
     },
   };
 }

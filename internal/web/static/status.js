@@ -1,7 +1,7 @@
 // Status: the state of the service.
 
 import { get } from "./api.js";
-import { h, put } from "./dom.js";
+import { h, put, setText } from "./dom.js";
 import { duration, number, t } from "./i18n.js";
 import { dateTime } from "./time.js";
 
@@ -20,6 +20,7 @@ export function statusView({ title, zone }) {
   const refusals = h("div");
   /** @type {{at: number, received: number}[]} */
   const seen = [];
+  let drawn = "";
   async function load() {
     if (document.hidden) return;
     try {
@@ -50,10 +51,26 @@ export function statusView({ title, zone }) {
       fact("status.version", s.version),
       fact("status.running", duration(Math.max(0, (Date.parse(s.now) - Date.parse(s.startedAt)) / 1000))),
     ].flat());
-    put(instances, s.instances.map((/** @type {any} */ i) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: "/instance?" + new URLSearchParams({ instance: i.instanceId }) }, h("bdi", { class: "id" }, i.instanceId))),
-      h("td", { "data-label": t("instances.last") }, dateTime(i.lastEventAt, zone)), h("td", { class: "num", "data-label": t("status.ago") }, duration(Math.max(0, (Date.parse(s.now) - Date.parse(i.lastEventAt)) / 1000))))));
-    if (s.instances.length === 0) put(instances, h("tr", {}, h("td", { colspan: 3, class: "quiet" }, t("now.empty"))));
+    drawInstances(s);
     put(refusals, refusalList(s, zone));
+  }
+  /**
+   * Rows stay while the instances are the same, so that the focus stays on a link.
+   * @param {any} s
+   */
+  function drawInstances(s) {
+    const ids = JSON.stringify(s.instances.map((/** @type {any} */ i) => i.instanceId));
+    if (drawn !== ids) {
+      drawn = ids;
+      put(instances, s.instances.map((/** @type {any} */ i) => h("tr", {}, h("th", { scope: "row" }, h("a", { href: "/instance?" + new URLSearchParams({ instance: i.instanceId }) }, h("bdi", { class: "id" }, i.instanceId))),
+        h("td", { "data-label": t("instances.last") }), h("td", { class: "num", "data-label": t("status.ago") }))));
+      if (s.instances.length === 0) put(instances, h("tr", {}, h("td", { colspan: 3, class: "quiet" }, t("now.empty"))));
+    }
+    s.instances.forEach((/** @type {any} */ i, /** @type {number} */ row) => {
+      const [, at, ago] = instances.children[row].children;
+      setText(at, dateTime(i.lastEventAt, zone));
+      setText(ago, duration(Math.max(0, (Date.parse(s.now) - Date.parse(i.lastEventAt)) / 1000)));
+    });
   }
   load();
   const timer = setInterval(load, every);
