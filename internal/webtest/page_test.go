@@ -130,6 +130,14 @@ func TestFiltersAndSearchAreInTheAddress(t *testing.T) {
 	if first := js[string](tb, `document.querySelector(".now tbody th a").title`); first != "5544999999991" {
 		t.Errorf("first by phone is %s", first)
 	}
+	js[bool](tb, `(() => { // faster than the search waits for more
+		const search = document.querySelector("#search");
+		search.value = "55449";
+		search.dispatchEvent(new Event("input"));
+		document.querySelector(".chip.chat").click();
+		return true;
+	})()`)
+	tb.until(`location.search.includes("show=chat") && location.search.includes("search=55449") && document.querySelector("#search").value === "55449"`)
 }
 
 func TestBackAndForwardGoThroughViewsAndRanges(t *testing.T) {

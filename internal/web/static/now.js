@@ -50,7 +50,7 @@ export function nowView(first) {
     id: "search", type: "search", placeholder: t("now.searchHint"), autocomplete: "off", spellcheck: "false", maxlength: 128,
     oninput() {
       clearTimeout(typing);
-      typing = setTimeout(() => change({ search: search.value.trim(), cursor: "" }, true), 250);
+      typing = setTimeout(() => change({}, true), 250);
     },
   });
   const instance = h("select", { id: "instance", onchange: () => change({ instance: instance.value, cursor: "" }) });
@@ -70,10 +70,14 @@ export function nowView(first) {
   const refresher = setInterval(() => load(), refreshEvery);
 
   /**
+   * Changes the query, also by what was typed just before.
    * @param {Record<string, string>} query
    * @param {boolean} [replace]
    */
   function change(query, replace = false) {
+    clearTimeout(typing);
+    const typed = search.value.trim();
+    if (typed !== (params.get("search") ?? "")) query = { ...query, search: typed, cursor: "" };
     const next = new URLSearchParams(params);
     for (const [name, value] of Object.entries(query)) {
       if (value) next.set(name, value);
