@@ -3,6 +3,7 @@
 package webtest
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -206,6 +207,46 @@ func TestRawEventsByPages(t *testing.T) {
 	js[int](tb, `fetch("/v1/instances/i/contacts/1/events").then((r) => r.json()).then(() => 0)`) // a second response would be here by now
 	if n := js[int](tb, rows); n != 60 {
 		t.Errorf("60 events are %d rows", n)
+	}
+}
+
+// Counts are those of one process: another one, after a restart or beside it, has counted from its own start.
+func TestRateIsOfOneProcess(t *testing.T) {
+	t.Parallel()
+	base := start(t)
+	p, forward := through(t, base)
+	respond := func(age time.Duration, received int) {
+		t.Helper()
+		res, err := http.Get(base + "/v1/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		var status map[string]any
+		if err := json.NewDecoder(res.Body).Decode(&status); err != nil {
+			t.Fatal(err)
+		}
+		status["startedAt"] = time.Now().UTC().Add(-age)
+		status["events"].(map[string]any)["received"] = received
+		p.set(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/v1/status" {
+				forward(w, r)
+				return
+			}
+			_ = json.NewEncoder(w).Encode(status)
+		})
+	}
+	fact := func(name string) string {
+		return `[...document.querySelectorAll(".facts div")].find((d) => d.textContent.startsWith("` + name + `"))?.querySelector("dd").textContent`
+	}
+	tb := open(t, p.base, options{})
+	respond(time.Hour, 7200)
+	tb.visit("/status")
+	tb.until(fact("Events since start") + ` === "7,200"`)
+	respond(10*time.Second, 30)
+	tb.until(fact("Events since start") + ` === "30"`)
+	if rate := js[string](tb, fact("Events per second")); strings.HasPrefix(rate, "-") {
+		t.Errorf("the rate is %s", rate)
 	}
 }
 

@@ -1,12 +1,9 @@
 // Set-up: the webhook address, and whether callbacks arrive.
 
-import { get } from "./api.js";
 import { announce, h, put, setText } from "./dom.js";
 import { number, t } from "./i18n.js";
-import { refusalList } from "./status.js";
+import { followStatus, refusalList } from "./status.js";
 import { dateTime } from "./time.js";
-
-const every = 2000;
 
 /**
  * @param {import("./app.js").Context} context
@@ -34,39 +31,30 @@ export function setupView({ title, zone }) {
     copied.disabled = wanted && !value;
     setText(copied, t("setup.copy"));
   }
-  async function load() {
-    if (document.hidden) return;
-    try {
-      const s = await get(["status"]);
-      error.hidden = true;
-      if (wanted !== s.webhookToken) {
-        wanted = s.webhookToken;
-        secretBox.hidden = !wanted;
-        drawURL();
-      }
-      const last = s.instances.map((/** @type {any} */ i) => i.lastEventAt).sort().at(-1);
-      const wrong = s.refusals.filter((/** @type {any} */ r) => r.reason === "unauthorized");
-      const refused = wrong.reduce((/** @type {number} */ n, /** @type {any} */ r) => n + r.count, 0);
-      const key = last ? "yes" : refused ? "refused" : "no";
-      const text = last ? t("setup.arrived", { at: dateTime(last, zone) }) : t(refused ? "setup.onlyRefused" : "setup.waiting");
-      if (arrived.textContent !== text) {
-        arrived.className = "arrived " + key;
-        put(arrived, h("i", { class: "dot", "aria-hidden": "true" }), text);
-      }
-      // At the top, so that users notice it.
-      put(alarm, refused > 0 && h("p", { class: "note bad" }, h("strong", {}, t("setup.wrongToken", { n: refused })), " ", t("setup.wrongTokenHelp"),
-        " (" + t("refused.last", { at: dateTime(wrong.map((/** @type {any} */ r) => r.lastAt).sort().at(-1), zone) }) + ")"));
-      alarm.hidden = refused === 0;
-      put(refusals, refusalList(s, zone),
-        s.ignored > 0 && h("p", { class: "quiet" }, t("setup.ignored", { n: s.ignored })));
-    } catch (e) {
-      error.hidden = false;
-      put(error, e instanceof Error ? e.message : "");
+  /** @param {any} s */
+  function show(s) {
+    if (wanted !== s.webhookToken) {
+      wanted = s.webhookToken;
+      secretBox.hidden = !wanted;
+      drawURL();
     }
+    const last = s.instances.map((/** @type {any} */ i) => i.lastEventAt).sort().at(-1);
+    const wrong = s.refusals.filter((/** @type {any} */ r) => r.reason === "unauthorized");
+    const refused = wrong.reduce((/** @type {number} */ n, /** @type {any} */ r) => n + r.count, 0);
+    const key = last ? "yes" : refused ? "refused" : "no";
+    const text = last ? t("setup.arrived", { at: dateTime(last, zone) }) : t(refused ? "setup.onlyRefused" : "setup.waiting");
+    if (arrived.textContent !== text) {
+      arrived.className = "arrived " + key;
+      put(arrived, h("i", { class: "dot", "aria-hidden": "true" }), text);
+    }
+    // At the top, so that users notice it.
+    put(alarm, refused > 0 && h("p", { class: "note bad" }, h("strong", {}, t("setup.wrongToken", { n: refused })), " ", t("setup.wrongTokenHelp"),
+      " (" + t("refused.last", { at: dateTime(wrong.map((/** @type {any} */ r) => r.lastAt).sort().at(-1), zone) }) + ")"));
+    alarm.hidden = refused === 0;
+    put(refusals, refusalList(s, zone),
+      s.ignored > 0 && h("p", { class: "quiet" }, t("setup.ignored", { n: s.ignored })));
   }
   drawURL();
-  load();
-  const timer = setInterval(load, every);
   return {
     element: h("div", { class: "view setup" }, h("h1", {}, t("setup.title")), error, arrived, alarm,
       h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(1)), t("setup.address")), h("p", {}, t("setup.addressHelp")), secretBox,
@@ -74,6 +62,6 @@ export function setupView({ title, zone }) {
       h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(2)), t("setup.zapi")),
         h("ol", { class: "prose" }, ["setup.zapi1", "setup.zapi2", "setup.zapi3"].map((name) => h("li", {}, t(name)))), h("p", { class: "note" }, t("setup.offline"))),
       h("section", { class: "card" }, h("h2", {}, h("span", { class: "step", "aria-hidden": "true" }, number(3)), t("setup.check")), h("p", {}, t("setup.checkHelp")), refusals)),
-    close: () => clearInterval(timer),
+    close: followStatus(show, error),
   };
 }

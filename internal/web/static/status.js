@@ -20,22 +20,13 @@ export function statusView({ title, zone }) {
   const refusals = h("div");
   /** @type {{at: number, received: number}[]} */
   const seen = [];
-  let drawn = "";
-  async function load() {
-    if (document.hidden) return;
-    try {
-      const s = await get(["status"]);
-      error.hidden = true;
-      seen.push({ at: Date.parse(s.now), received: s.events.received });
-      if (seen.length > 16) seen.shift();
-      draw(s);
-    } catch (e) {
-      error.hidden = false;
-      put(error, e instanceof Error ? e.message : "");
-    }
-  }
+  let startedAt = "", drawn = "";
   /** @param {any} s */
   function draw(s) {
+    if (startedAt !== s.startedAt) seen.length = 0; // another process, which counts for itself
+    startedAt = s.startedAt;
+    seen.push({ at: Date.parse(s.now), received: s.events.received });
+    if (seen.length > 16) seen.shift();
     // The rate since the first response; at first since the start.
     const first = seen.length > 1 ? seen[0] : { at: Date.parse(s.startedAt), received: 0 }, last = seen[seen.length - 1];
     const rate = (last.received - first.received) / Math.max(1, (last.at - first.at) / 1000);
@@ -72,14 +63,42 @@ export function statusView({ title, zone }) {
       setText(ago, duration(Math.max(0, (Date.parse(s.now) - Date.parse(i.lastEventAt)) / 1000)));
     });
   }
-  load();
-  const timer = setInterval(load, every);
   return {
     element: h("div", { class: "view" }, h("h1", {}, t("nav.status")), error, facts, h("p", { class: "quiet" }, t("status.process")),
       h("section", { class: "card" }, h("h2", {}, t("status.instances")), h("table", { class: "list stack" }, h("caption", { class: "sr" }, t("status.instances")),
         h("thead", {}, h("tr", {}, ["instances.id", "instances.last", "status.ago"].map((n) => h("th", { scope: "col" }, t(n))))), instances)),
       h("section", { class: "card" }, h("h2", {}, t("refused.title")), refusals)),
-    close: () => clearInterval(timer),
+    close: followStatus(draw, error),
+  };
+}
+
+/**
+ * Shows the state of the service, again every other second. Returns how to stop.
+ * @param {(s: any) => void} show
+ * @param {HTMLElement} error
+ */
+export function followStatus(show, error) {
+  const aborter = new AbortController();
+  let loading = false;
+  async function load() {
+    if (loading || document.hidden) return;
+    loading = true;
+    try {
+      show(await get(["status"], {}, aborter.signal));
+      error.hidden = true;
+    } catch (e) {
+      if (aborter.signal.aborted) return;
+      error.hidden = false;
+      put(error, e instanceof Error ? e.message : "");
+    } finally {
+      loading = false;
+    }
+  }
+  load();
+  const timer = setInterval(load, every);
+  return () => {
+    clearInterval(timer);
+    aborter.abort();
   };
 }
 
