@@ -77,6 +77,10 @@ func TestFirstRunShowsSetupThenTheFirstEvent(t *testing.T) {
 	tb.do(chromedp.Click(chromedp.CSS(`.empty a`)))
 	tb.until(`location.pathname === "/setup" && document.querySelector(".arrived.no")`)
 	tb.until(`document.querySelector(".url").textContent === "` + base + `/webhooks/zapi"`)
+	// Browsers have no clipboard on a page without https, but on localhost.
+	js[bool](tb, `Object.defineProperty(navigator, "clipboard", { value: undefined }), true`)
+	tb.do(chromedp.Click(chromedp.CSS(`.url-box button`)))
+	tb.until(`getSelection().toString() === "` + base + `/webhooks/zapi" && document.querySelector(".url-box button").textContent === "Selected"`)
 	post(t, base, "/webhooks/zapi", "i", "5544999999999", "COMPOSING")
 	tb.until(`document.querySelector(".arrived.yes")`)
 	tb.visit("/")

@@ -17,9 +17,16 @@ export function setupView({ title, zone }) {
   const error = h("p", { class: "error", role: "alert", hidden: true });
   const url = h("output", { class: "url", for: "secret" });
   const copied = h("button", { type: "button", class: "primary", async onclick() {
-    await navigator.clipboard.writeText(String(url.textContent));
-    setText(copied, t("setup.copied"));
-    announce(t("setup.copied"));
+    let done = "setup.copied";
+    try {
+      await navigator.clipboard.writeText(String(url.textContent));
+    } catch {
+      // Without https there is no clipboard, and the reader may refuse it.
+      getSelection()?.selectAllChildren(url);
+      done = "setup.selected";
+    }
+    setText(copied, t(done));
+    announce(t(done));
   } }, t("setup.copy"));
   // The secret stays in this field: the service does not store it.
   const secret = h("input", { id: "secret", type: "text", autocomplete: "off", spellcheck: "false", placeholder: t("setup.secretHint"), oninput: drawURL });
