@@ -133,6 +133,8 @@ func TestThemeAndTimeZoneByChoice(t *testing.T) {
 	if ground() != light {
 		t.Error("the theme is not kept")
 	}
+	tb.visit("/setup")
+	tb.until(`document.querySelector(".arrived.before")?.textContent === "The last event arrived at Thu, Oct 1, 2026, 07:00:00. Nothing has arrived since."`)
 }
 
 func TestPhoneWidthNeedsNoSidewaysScrolling(t *testing.T) {

@@ -5,6 +5,8 @@ import { number, t } from "./i18n.js";
 import { followStatus, refusalList } from "./status.js";
 import { dateTime } from "./time.js";
 
+const quiet = 3 * 3_600_000; // milliseconds without events after which something may be wrong
+
 /**
  * @param {import("./app.js").Context} context
  * @returns {import("./app.js").View}
@@ -48,8 +50,9 @@ export function setupView({ title, zone }) {
     const last = s.instances.map((/** @type {any} */ i) => i.lastEventAt).sort().at(-1);
     const wrong = s.refusals.filter((/** @type {any} */ r) => r.reason === "unauthorized");
     const refused = wrong.reduce((/** @type {number} */ n, /** @type {any} */ r) => n + r.count, 0);
-    const key = last ? "yes" : refused ? "refused" : "no";
-    const text = last ? t("setup.arrived", { at: dateTime(last, zone) }) : t(refused ? "setup.onlyRefused" : "setup.waiting");
+    const key = last ? (Date.parse(s.now) - Date.parse(last) < quiet ? "yes" : "before") : refused ? "refused" : "no";
+    const name = { yes: "setup.arrived", before: "setup.before", refused: "setup.onlyRefused", no: "setup.waiting" }[key];
+    const text = t(name, { at: last ? dateTime(last, zone) : "" });
     if (arrived.textContent !== text) {
       arrived.className = "arrived " + key;
       put(arrived, h("i", { class: "dot", "aria-hidden": "true" }), text);
