@@ -44,7 +44,7 @@ func TestTokenForOneInstanceShowsThatInstance(t *testing.T) {
 		t.Error("another instance's contact is shown")
 	}
 	tb.visit(contactURL("theirs", "5544999999992"))
-	tb.until(`document.querySelector(".error").textContent.includes("There is no such contact")`)
+	tb.until(`document.querySelector(".view > .error").textContent.includes("There is no such contact")`)
 	tb.visit("/instances")
 	tb.until(`document.querySelectorAll("tbody tr").length === 1`)
 	tb.visit("/status") // without the counts of all instances

@@ -105,8 +105,9 @@ export function retry(error, signal, again) {
 export async function signIn(token) {
   const response = await fetch("/session", {
     method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }),
-  });
-  if (!response.ok) throw new ApiError(response.status, t(response.status === 401 || response.status === 403 ? "signIn.wrong" : "error.other"));
+  }).catch(() => null);
+  const status = response?.status ?? 0;
+  if (!response?.ok) throw new ApiError(status, t(status === 401 || status === 403 ? "signIn.wrong" : "error.other"));
 }
 
 /**
@@ -119,5 +120,6 @@ export async function readSession() {
 }
 
 export async function signOut() {
-  await fetch("/session", { method: "DELETE" });
+  const response = await fetch("/session", { method: "DELETE" }).catch(() => null);
+  if (!response?.ok) throw new ApiError(response?.status ?? 0, t("error.other"));
 }

@@ -33,6 +33,7 @@ const views = {
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const header = /** @type {HTMLElement} */ (document.getElementById("header"));
+const leaveError = h("p", { class: "error", role: "alert", hidden: true });
 /** @type {View | null} */
 let view = null;
 let shown = "", shownZone = "";
@@ -131,6 +132,7 @@ function showSignIn() {
 }
 
 function drawHeader() {
+  leaveError.hidden = true;
   const links = [["/", "nav.now"], ["/instances", "nav.instances"], ["/status", "nav.status"], ["/setup", "nav.setup"]];
   put(header,
     h("a", { class: "brand", href: "/" }, h("span", { class: "mark", "aria-hidden": "true" }, h("i"), h("i"), h("i")), "presencelog"),
@@ -138,7 +140,7 @@ function drawHeader() {
     h("details", { class: "settings" },
       h("summary", {}, h("span", { class: "gear", "aria-hidden": "true" }), h("span", { class: "word" }, t("settings"))),
       h("div", { class: "panel" }, zoneChoice(), languageChoice(), themeChoice(),
-        session?.signedIn && h("button", { type: "button", class: "leave", onclick: leave }, t("signOut", { name: session.name })))));
+        session?.signedIn && [h("button", { type: "button", class: "leave", onclick: leave }, t("signOut", { name: session.name })), leaveError])));
 }
 
 async function showSession() {
@@ -148,7 +150,13 @@ async function showSession() {
 }
 
 async function leave() {
-  await signOut();
+  try {
+    await signOut();
+  } catch (e) {
+    leaveError.hidden = false; // the session goes on
+    put(leaveError, e instanceof Error ? e.message : "");
+    return;
+  }
   session = null;
   drawHeader();
   showSignIn();
