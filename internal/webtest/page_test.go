@@ -207,6 +207,12 @@ func TestNamesAreEscaped(t *testing.T) {
 			t.Errorf("%q makes the page %d px too wide", phone, wide)
 		}
 	}
+	// A browser would ask for another resource.
+	tb.visit(contactURL(instance, ".."))
+	tb.until(`document.querySelector(".view > .error").textContent.includes("There is no such contact") && document.querySelector(".sums .error")`)
+	if asked := js[[]string](tb, `performance.getEntriesByType("resource").map((e) => new URL(e.name).pathname).filter((p) => p.startsWith("/v1/instances"))`); len(asked) > 0 {
+		t.Errorf("for the contact .. the page asks for %q", asked)
+	}
 	tb.visit("/instance?" + url.Values{"instance": {instance}}.Encode())
 	tb.until(`document.querySelectorAll(".top a").length === ` + jsonOf(len(phones)))
 	check("instance")

@@ -49,6 +49,8 @@ export function address(path, query = {}) {
  * @returns {Promise<any>}
  */
 export async function get(path, query, signal) {
+  // Browsers resolve these, even escaped: the request would be for something else.
+  if (path.some((name) => name === "." || name === "..")) throw new ApiError(404, t("error.notFound"));
   let response;
   try {
     response = await fetch(address(path, query), { signal, headers: { Accept: "application/json" } });
